@@ -1,0 +1,53 @@
+"""Which of a task's annotations is its label, and when a label has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["choose_annotation", "label_digest"]
+
+
+def choose_annotation(task: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The annotation that counts as the task's label.
+
+    Skipped (cancelled) annotations and drafts are no labels. Of several, one marked as ground
+    truth goes first, else the one submitted or changed last.
+
+    Args:
+        task: A task of Label Studio with its ``annotations``.
+
+    Returns:
+        The annotation, or None when the task has no label.
+    """
+    submitted = [
+        annotation
+        for annotation in task.get("annotations") or []
+        if isinstance(annotation, dict) and not annotation.get("was_cancelled")
+    ]
+    if not submitted:
+        return None
+
+    def order(annotation: dict[str, Any]) -> tuple[bool, str, int]:
+        when = annotation.get("updated_at") or annotation.get("created_at") or ""
+        return bool(annotation.get("ground_truth")), str(when), int(annotation.get("id") or 0)
+
+    return max(submitted, key=order)
+
+
+def label_digest(annotation: Mapping[str, Any] | None) -> str | None:
+    """A digest of what an annotation says; None for no annotation.
+
+    It ignores who submitted it and when, so that submitting the same thing again is no change.
+    """
+    if annotation is None:
+        return None
+    kept = [
+        {key: region.get(key) for key in ("from_name", "type", "value", "item_index")}
+        for region in annotation.get("result") or []
+        if isinstance(region, dict)
+    ]
+    text = json.dumps(kept, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
