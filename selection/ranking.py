@@ -1,0 +1,158 @@
+"""An order over all unlabelled tasks, and the scores that make Label Studio serve it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from selection.diversity import spread
+from selection.strategies import Candidates, Strategy
+from selection.timeline import farthest_in_time
+from selection.uncertainty import rankable
+
+__all__ = ["order", "rank", "scores"]
+
+
+def rank(chosen: ArrayLike, uncertainty: ArrayLike) -> NDArray[np.intp]:
+    """Order all: the chosen ones first, as chosen; the rest by falling uncertainty.
+
+    Args:
+        chosen: Unique indices, best first; may be empty.
+        uncertainty: (N,) float; what is not finite comes last.
+
+    Returns:
+        (N,) a permutation of the indices. Equals keep their order.
+
+    Raises:
+        ValueError: `chosen` has an index twice or outside 0..N−1.
+
+    Warns:
+        NonFiniteWarning: Some uncertainty of those not chosen is not finite.
+
+    Example:
+        >>> rank([2], [0.1, 0.9, 0.5]).tolist()
+        [2, 1, 0]
+    """
+    values = np.asarray(uncertainty, dtype=np.float64)
+    first = np.asarray(chosen, dtype=np.intp).reshape(-1)
+    if first.size and (first.min() < 0 or first.max() >= values.size):
+        raise ValueError(f"chosen indices must be 0 to {values.size - 1}; got {first.tolist()}")
+    is_chosen = np.zeros(values.size, dtype=bool)
+    is_chosen[first] = True
+    if int(is_chosen.sum()) != first.size:
+        raise ValueError("chosen names an index more than once")
+    rest = np.flatnonzero(~is_chosen)
+    falling = rest[np.argsort(-rankable(values[rest]), kind="stable")]
+    return np.concatenate([first, falling])
+
+
+def scores(order: ArrayLike) -> NDArray[np.float64]:
+    """Scores for tasks in this order: Label Studio serves the lowest first.
+
+    Args:
+        order: The tasks (or their indices) in the order wanted; only how many matters.
+
+    Returns:
+        (N,) float64, the i-th for the i-th task of `order`: distinct, rising, from 0 to below 1,
+        and distinct still after a trip through JSON and a double-precision column.
+    """
+    count = len(np.asarray(order))
+    return np.arange(count, dtype=np.float64) / max(count, 1)
+
+
+def order(
+    candidates: Candidates, strategy: Strategy, budget: int, seed: int = 0
+) -> NDArray[np.intp]:
+    """Order all candidates of a project for the next round.
+
+    Clips with a labelled frame: what `strategy` chooses, then falling uncertainty. Clips without
+    one, where the strategy needs uncertainties: the first frames by diversity, spread over the
+    clip, then always the frame farthest in time from those before it. Where there are both kinds,
+    the budget is shared in proportion to their candidates and the two orders are interleaved.
+
+    Args:
+        candidates: All unlabelled tasks, N of them.
+        strategy: What chooses.
+        budget: How many are asked for in the round.
+        seed: Of the choice.
+
+    Returns:
+        (N,) a permutation: the first `budget` are the chosen ones.
+
+    Raises:
+        ValueError: `budget` is negative.
+
+    Warns:
+        NonFiniteWarning: An uncertainty of a clip with labels is not finite; it is ranked last.
+    """
+    if budget < 0:
+        raise ValueError(f"a budget is a number of samples, 0 or more; got {budget}")
+    has_labels = np.array(
+        [bool(len(candidates.labelled.get(int(clip), ()))) for clip in candidates.clips], dtype=bool
+    )
+    seen, fresh = np.flatnonzero(has_labels), np.flatnonzero(~has_labels)
+    if not len(fresh):
+        return _ranked(candidates, strategy, budget, seed)
+    if not len(seen) and not strategy.needs_uncertainty:
+        picked = strategy.select(candidates, budget, seed)
+        return _then_farthest(candidates, picked)
+    share = _share(budget, len(seen), len(fresh))
+    known = seen[_ranked(candidates.subset(seen), strategy, share[0], seed)]
+    new = fresh[_first(candidates.subset(fresh), strategy, share[1], seed)]
+    return np.concatenate(
+        [
+            _interleaved(known[: share[0]], new[: share[1]]),
+            _interleaved(known[share[0] :], new[share[1] :]),
+        ]
+    )
+
+
+def _ranked(candidates: Candidates, strategy: Strategy, budget: int, seed: int) -> NDArray[np.intp]:
+    return rank(strategy.select(candidates, budget, seed), candidates.uncertainty)
+
+
+def _first(candidates: Candidates, strategy: Strategy, budget: int, seed: int) -> NDArray[np.intp]:
+    """The order of clips that have no label yet."""
+    if not strategy.needs_uncertainty:
+        return _then_farthest(candidates, strategy.select(candidates, budget, seed))
+    clips, counts = np.unique(candidates.clips, return_counts=True)
+    turns = _interleaved(*[np.full(n, i) for i, n in enumerate(counts)])[:budget]
+    picked = []
+    for i, clip in enumerate(clips):
+        own = np.flatnonzero(candidates.clips == clip)
+        count = int((turns == i).sum())
+        picked.append(own[spread(candidates.features[own], candidates.positions[own], count, seed)])
+    return _then_farthest(candidates, _interleaved(*picked))
+
+
+def _then_farthest(candidates: Candidates, picked: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Append the rest, always the frame farthest in time from what comes before it."""
+    is_picked = np.zeros(len(candidates), dtype=bool)
+    is_picked[picked] = True
+    rest = np.flatnonzero(~is_picked)
+    anchors = {int(clip): list(places) for clip, places in candidates.labelled.items()}
+    for index in picked:
+        anchors.setdefault(int(candidates.clips[index]), []).append(
+            int(candidates.positions[index])
+        )
+    tail = farthest_in_time(candidates.positions[rest], candidates.clips[rest], anchors)
+    return np.concatenate([picked, rest[tail]])
+
+
+def _share(budget: int, first: int, second: int) -> tuple[int, int]:
+    """Share a budget in proportion, at least one each where there are two."""
+    budget = min(budget, first + second)
+    if not first or not second:
+        return (budget, 0) if first else (0, budget)
+    share = round(budget * first / (first + second))
+    if budget >= 2:
+        share = min(max(share, 1), budget - 1)
+    share = min(max(share, budget - second), first)
+    return share, budget - share
+
+
+def _interleaved(*parts: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Merge, each part spread evenly over the whole and in its own order."""
+    places = [(np.arange(len(part)) + 0.5) / max(len(part), 1) for part in parts]
+    merged = np.argsort(np.concatenate(places), kind="stable")
+    return np.concatenate(parts)[merged]

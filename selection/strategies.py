@@ -1,0 +1,220 @@
+"""Strategies: which samples to ask for next, by name; others come in by entry point.
+
+A strategy sees the unlabelled samples as `Candidates` and gives back the chosen ones, best first.
+Packages offer theirs by an entry point of the group `maskloop.strategies` that names a callable
+without arguments (a class, usually) that makes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selection.diversity import kmeans_centroids
+from selection.timeline import evenly
+from selection.uncertainty import rankable
+
+__all__ = [
+    "HVSA",
+    "STRATEGIES",
+    "Candidates",
+    "Diversity",
+    "Random",
+    "Strategy",
+    "Uncertainty",
+    "Uniform",
+    "get_strategy",
+    "register_strategy",
+    "strategy_names",
+]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The unlabelled samples that a strategy chooses from.
+
+    Args:
+        uncertainty: (N,) float, higher is more uncertain; NaN where nothing is known.
+        features: (N, C) float32, one row a sample.
+        positions: (N,) frame indices.
+        clips: (N,) int, which clip each sample belongs to.
+        labelled: Frame indices that are labelled, by clip; a clip without any may be missing.
+
+    Raises:
+        ValueError: The shapes don't fit together.
+    """
+
+    uncertainty: NDArray[np.floating]
+    features: NDArray[np.floating]
+    positions: NDArray[Any]
+    clips: NDArray[np.integer]
+    labelled: Mapping[int, Sequence[int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        count = len(self.positions)
+        for name in ("uncertainty", "positions", "clips"):
+            shape = getattr(self, name).shape
+            if shape != (count,):
+                raise ValueError(f"{name} must be ({count},), one a candidate; got {shape}")
+        if self.features.ndim != 2 or len(self.features) != count:
+            raise ValueError(f"features must be ({count}, C); got {self.features.shape}")
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def subset(self, indices: NDArray[np.intp]) -> Candidates:
+        """The candidates at `indices`, in that order, with the same labelled frames."""
+        return Candidates(
+            self.uncertainty[indices],
+            self.features[indices],
+            self.positions[indices],
+            self.clips[indices],
+            self.labelled,
+        )
+
+
+@runtime_checkable
+class Strategy(Protocol):
+    """Chooses samples.
+
+    `needs_uncertainty` says that it can't choose where no frame of a clip is labelled yet; there
+    `ranking.order` takes the first frames by diversity instead.
+    """
+
+    name: str
+    needs_uncertainty: bool
+
+    def select(self, candidates: Candidates, budget: int, seed: int = 0) -> NDArray[np.intp]:
+        """Choose.
+
+        Args:
+            candidates: What there is, N of them.
+            budget: How many to choose, ≥ 0.
+            seed: The same seed on the same candidates gives the same choice.
+
+        Returns:
+            (min(budget, N),) unique indices into the candidates, best first.
+
+        Raises:
+            ValueError: `budget` is negative.
+        """
+        ...
+
+
+class HVSA:
+    """The most uncertain half, clustered by features; the sample nearest to each centroid.
+
+    WACV 2023, section 3.2: k-means into as many clusters as the budget. The half is never smaller
+    than the budget. Most uncertain first.
+    """
+
+    name: str = "hvsa"
+    needs_uncertainty: bool = True
+
+    def select(self, candidates: Candidates, budget: int, seed: int = 0) -> NDArray[np.intp]:
+        """Choose; see `Strategy.select`."""
+        count = _clamped(budget, candidates)
+        uncertain = rankable(candidates.uncertainty)
+        half = max(count, (len(candidates) + 1) // 2)
+        kept = np.argsort(-uncertain, kind="stable")[:half]
+        chosen = kept[kmeans_centroids(candidates.features[kept], count, seed)]
+        return chosen[np.argsort(-uncertain[chosen], kind="stable")]
+
+
+class Uniform:
+    """Even in time: each choice divides the widest stretch without a label."""
+
+    name: str = "uniform"
+    needs_uncertainty: bool = False
+
+    def select(self, candidates: Candidates, budget: int, seed: int = 0) -> NDArray[np.intp]:
+        """Choose; the seed plays no part. See `Strategy.select`."""
+        count = _clamped(budget, candidates)
+        return evenly(candidates.positions, count, candidates.clips, candidates.labelled)
+
+
+class Random:
+    """Drawn without replacement."""
+
+    name: str = "random"
+    needs_uncertainty: bool = False
+
+    def select(self, candidates: Candidates, budget: int, seed: int = 0) -> NDArray[np.intp]:
+        """Choose; see `Strategy.select`."""
+        drawn = np.random.default_rng(seed).permutation(len(candidates))
+        return drawn[: _clamped(budget, candidates)].astype(np.intp)
+
+
+class Uncertainty:
+    """The most uncertain ones, alike or not."""
+
+    name: str = "uncertainty"
+    needs_uncertainty: bool = True
+
+    def select(self, candidates: Candidates, budget: int, seed: int = 0) -> NDArray[np.intp]:
+        """Choose; the seed plays no part. See `Strategy.select`."""
+        falling = np.argsort(-rankable(candidates.uncertainty), kind="stable")
+        return falling[: _clamped(budget, candidates)]
+
+
+class Diversity:
+    """k-means over the features of all; the sample nearest to each centroid."""
+
+    name: str = "diversity"
+    needs_uncertainty: bool = False
+
+    def select(self, candidates: Candidates, budget: int, seed: int = 0) -> NDArray[np.intp]:
+        """Choose; see `Strategy.select`."""
+        return kmeans_centroids(candidates.features, _clamped(budget, candidates), seed)
+
+
+def _clamped(budget: int, candidates: Candidates) -> int:
+    if budget < 0:
+        raise ValueError(f"a budget is a number of samples, 0 or more; got {budget}")
+    return min(int(budget), len(candidates))
+
+
+STRATEGIES: dict[str, Callable[[], Strategy]] = {}
+"""Makers of strategies by name."""
+
+
+def register_strategy(name: str, maker: Callable[[], Strategy]) -> None:
+    """Make `get_strategy(name)` return `maker()`; raises `ValueError` where the name is taken."""
+    if name in STRATEGIES:
+        raise ValueError(f"a strategy named {name!r} is registered already")
+    STRATEGIES[name] = maker
+
+
+for _maker in (HVSA, Uniform, Random, Uncertainty, Diversity):
+    register_strategy(_maker.name, _maker)
+
+
+def _plugins() -> Iterator[Any]:
+    yield from entry_points(group="maskloop.strategies")
+
+
+def strategy_names() -> tuple[str, ...]:
+    """The names that `get_strategy` knows, those of installed packages included."""
+    return tuple(sorted({*STRATEGIES, *(point.name for point in _plugins())}))
+
+
+def get_strategy(name: str) -> Strategy:
+    """Make the strategy registered under `name`, or offered by an installed package.
+
+    Raises:
+        ValueError: No strategy has this name.
+    """
+    if name in STRATEGIES:
+        return STRATEGIES[name]()
+    for point in _plugins():
+        if point.name == name:
+            strategy: Strategy = point.load()()
+            return strategy
+    raise ValueError(
+        f"there is no strategy named {name!r}; the strategies are {', '.join(strategy_names())}"
+    )
