@@ -9,6 +9,17 @@ from typing import Any
 
 __all__ = ["choose_annotation", "label_digest"]
 
+# What of a region makes a label: not its id, its score or where it came from.
+_SAYS = (
+    "from_name",
+    "type",
+    "value",
+    "item_index",
+    "original_width",
+    "original_height",
+    "image_rotation",
+)
+
 
 def choose_annotation(task: Mapping[str, Any]) -> dict[str, Any] | None:
     """The annotation that counts as the task's label.
@@ -45,7 +56,7 @@ def label_digest(annotation: Mapping[str, Any] | None) -> str | None:
     if annotation is None:
         return None
     kept = [
-        {key: region.get(key) for key in ("from_name", "type", "value", "item_index")}
+        {key: region.get(key) for key in _SAYS}
         for region in annotation.get("result") or []
         if isinstance(region, dict)
     ]

@@ -43,7 +43,9 @@ class Settings(BaseSettings):
     )
 
     # Service
-    host: str = Field("0.0.0.0", validation_alias=_name("MASKLOOP_HOST"), description="Address to bind.")
+    host: str = Field(
+        "0.0.0.0", validation_alias=_name("MASKLOOP_HOST"), description="Address to bind."
+    )
     port: int = Field(9090, ge=0, le=65535, validation_alias=_name("PORT"))
     workers: int = Field(
         1, ge=1, le=32, validation_alias=_name("WORKERS"), description="Web processes."

@@ -293,7 +293,9 @@ class Store:
         with self._session() as session:
             query = (
                 select(Round)
-                .join(Project, (Project.id == Round.project_id) & (Project.version == Round.version))
+                .join(
+                    Project, (Project.id == Round.project_id) & (Project.version == Round.version)
+                )
                 .where(Project.id == project_id)
             )
             return session.scalars(query).first()

@@ -1,0 +1,129 @@
+"""Fine-tuning and propagating one clip of a round, between the model and the round's files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from model.pipeline import ClipAnnotator
+
+from backend.frames import TaskFrames
+from backend.media import MediaCache
+from backend.passes import appearances, propagated
+from backend.roundfiles import ClipRecord, RoundFiles
+from backend.settings import Settings
+from backend.snapshot import ClipSnapshot
+from model.finetune import FinetuneProgress, FinetuneSettings
+from model.propagate import PropagationSettings
+
+__all__ = ["ClipWork"]
+
+
+class ClipWork:
+    """One clip in one round.
+
+    Args:
+        files: The round's files.
+        clip: The clip as it was collected.
+        class_names: Names of the classes, background first.
+        media: Fetches frames.
+        settings: The service's settings.
+    """
+
+    def __init__(
+        self,
+        files: RoundFiles,
+        clip: ClipSnapshot,
+        class_names: list[str],
+        media: MediaCache,
+        settings: Settings,
+    ) -> None:
+        self._files = files
+        self._clip = clip
+        self._class_names = class_names
+        self._settings = settings
+        self.source = TaskFrames(media, list(zip(clip.task_ids, clip.urls, strict=True)))
+
+    def finetune(self, *, warm_start: Path | None, progress: Callable[[float, str], None]) -> None:
+        """Fine-tune the network on the clip's labels and keep it; nothing where it is kept.
+
+        Args:
+            warm_start: The last round's network of this clip.
+            progress: Called with the share done and a note for people.
+        """
+        if self._files.has_network(self._clip.name):
+            return
+
+        def report(step: FinetuneProgress) -> None:
+            losses = ", ".join(f"{name} {value:.3f}" for name, value in step.losses.items())
+            progress(
+                step.epoch / max(step.epochs, 1),
+                f"{self._clip.name}: epoch {step.epoch} of {step.epochs}, {losses}, "
+                f"{step.seconds_left:.0f} s left",
+            )
+
+        outcome = self._annotator.finetune(self._labels(), warm_start=warm_start, progress=report)
+        if outcome is not None:
+            self._annotator.save(
+                self._files.network_path(self._clip.name),
+                {"clip": self._clip.name, "version": self._files.version},
+            )
+
+    def propagate(self, *, progress: Callable[[int, int], None]) -> None:
+        """Give every frame a mask; frames of a clip without labels only their features.
+
+        Args:
+            progress: Called with (frames done, frames in all).
+        """
+        count = len(self._clip)
+        classes = len(self._class_names)
+        uncertainty = np.ones(count)
+        confidences = np.full((count, classes), np.nan)
+        labels = self._labels()
+        if not labels:
+            features = appearances(self._annotator, self.source)
+        else:
+            if self._files.has_network(self._clip.name):
+                self._annotator.load(self._files.network_path(self._clip.name))
+            rows: list[npt.NDArray[np.float32]] = []
+            for result, summary in propagated(self._annotator, self.source, labels, progress):
+                task_id = self._clip.task_ids[result.index]
+                self._files.artifacts.write_mask(self._files.mask_key(task_id), result.mask)
+                uncertainty[result.index] = summary.uncertainty
+                for index, value in summary.confidences.items():
+                    confidences[result.index, index] = value
+                rows.append(summary.feature)
+            features = np.stack(rows)
+        self._files.write_record(
+            self._clip.name, ClipRecord(uncertainty, features, confidences, bool(labels))
+        )
+
+    @cached_property
+    def _annotator(self) -> ClipAnnotator:
+        settings = self._settings
+        return ClipAnnotator(
+            self.source,
+            self._class_names,
+            method=settings.method,
+            flow=settings.flow,
+            network=settings.network,
+            finetune=FinetuneSettings(
+                seconds=settings.finetune_seconds,
+                consistency=settings.consistency,
+                seed=settings.seed,
+                device=settings.device,
+            ),
+            propagation=PropagationSettings(),
+            device=settings.device,
+        )
+
+    def _labels(self) -> dict[int, npt.NDArray[np.uint8]]:
+        return {
+            index: self._files.artifacts.read_mask(
+                self._files.label_key(self._clip.task_ids[index])
+            )
+            for index in self._clip.key_frames
+        }

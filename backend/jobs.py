@@ -1,0 +1,209 @@
+"""The worker: what is due, who runs it, and how what was lost is found again."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+
+from backend.queue import Queue
+from backend.rounds import NothingToServeError, RoundRunner, make_version
+from backend.settings import Settings
+from backend.studio import StudioError
+from backend.sync import look, remember
+from backend.tables import Project, Round
+
+__all__ = ["Foreman"]
+
+log = logging.getLogger(__name__)
+
+# Rounds that fail are tried again later and later, so often, before they are given up.
+_ATTEMPTS = 5
+_LONGEST_PAUSE = 900.0
+# A round of another machine's worker is taken over when it has been silent so long.
+_STALE_SECONDS = 60.0
+_BEAT_SECONDS = 5.0
+
+
+class Foreman:
+    """Decides what is due and runs it: the worker's whole mind.
+
+    Args:
+        runner: Runs rounds.
+        settings: The service's settings.
+    """
+
+    def __init__(self, runner: RoundRunner, settings: Settings) -> None:
+        self.runner = runner
+        self.store = runner.store
+        self.settings = settings
+        self.owner = f"{socket.gethostname()}:{os.getpid()}"
+        self.queue = Queue(settings, self.consider)
+
+    def work(self) -> None:
+        """Run the worker: first what was left undone, then jobs as they come."""
+        self.store.clear_queue_marks()
+        threading.Thread(target=self._tick, name="check", daemon=True).start()
+        self.queue.consume()
+
+    def _tick(self) -> None:
+        """Look at every project now and then: finds lost webhooks, jobs and rounds."""
+        while True:
+            try:
+                for project in self.store.projects():
+                    if self.store.enqueue(project.id):
+                        self.queue.put(project.id)
+            except Exception:
+                log.exception("the regular check failed and is tried again")
+            time.sleep(self.settings.check_seconds)
+
+    def consider(self, project_id: int) -> None:
+        """Look at a project, and run a round where one is due. Never raises."""
+        try:
+            self.store.set_project(project_id, queued=False)
+            project = self.store.project(project_id)
+            if project is None or self._pausing(project):
+                return
+            unfinished = self.store.unfinished_round(project_id)
+            if unfinished is not None:
+                self._run(unfinished)
+                return
+            self._look(project)
+            due, wait = self._due(project_id)
+            if due:
+                version = make_version(project_id)
+                self._run(self.store.start_round(project_id, version, self.owner))
+            elif wait > 0:
+                self.queue.put(project_id, delay=wait)
+        except StudioError as error:
+            self._studio_failed(project_id, error)
+        except Exception as error:
+            log.exception("project %d", project_id)
+            self.store.fail_project(project_id, _sentence(error))
+
+    # What is due --------------------------------------------------------------------------------
+
+    def _look(self, project: Project) -> None:
+        """Learn from Label Studio what changed, at little cost where nothing did."""
+        studio = self.runner.studio
+        fingerprint = studio.fingerprint(project.id)
+        rung = project.rung_at is not None
+        if fingerprint != project.fingerprint or (rung and project.rung_at != project.looked_at):
+            view = look(studio, project.id)
+            values: dict[str, Any] = {"fingerprint": fingerprint, "looked_at": project.rung_at}
+            if remember(self.store, project.id, view):
+                values["changed_at"] = time.time()
+            self.store.set_project(project.id, **values)
+
+    def _due(self, project_id: int) -> tuple[bool, float]:
+        """Whether a round is due, or else in how many seconds to look again (0: no need)."""
+        project = self.store.project(project_id)
+        if project is None:
+            return False, 0.0
+        labels, unranked = self.store.pending(project_id)
+        if labels + unranked == 0:
+            if project.train_now:
+                self.store.set_project(project_id, train_now=False)
+            return False, 0.0
+        if project.train_now:
+            self.store.set_project(project_id, train_now=False)
+            return True, 0.0
+        if labels >= self.settings.budget:
+            return True, 0.0
+        quiet = time.time() - max(project.changed_at or 0.0, project.rung_at or 0.0)
+        left = self.settings.quiet_seconds - quiet
+        if unranked == 0 or labels > 0:
+            return left <= 0, max(left, 0.0)
+        # New tasks only: an import is usually over within seconds.
+        left = min(left, self._import_seconds - quiet)
+        return left <= 0, max(left, 0.0)
+
+    @property
+    def _import_seconds(self) -> float:
+        return min(self.settings.quiet_seconds, 3.0)
+
+    def _pausing(self, project: Project) -> bool:
+        """Whether the project failed lately, and nobody rang since: try again later."""
+        if not project.failures or project.error_at is None:
+            return False
+        if project.rung_at is not None and project.rung_at > project.error_at:
+            return False
+        pause = min(self.settings.check_seconds * 2 ** (project.failures - 1), _LONGEST_PAUSE)
+        return time.time() - project.error_at < pause
+
+    # Rounds -------------------------------------------------------------------------------------
+
+    def _run(self, row: Round) -> None:
+        stale = time.time() - (0.0 if self._died(row) else _STALE_SECONDS)
+        if not self.store.claim_round(row.id, self.owner, stale):
+            return
+        if row.attempts >= 1:
+            log.info("project %d: %s is taken up again", row.project_id, row.version)
+        try:
+            with self._heartbeat(row.id):
+                self.runner.run(row)
+        except StudioError:
+            raise  # Label Studio may come back: the round stays, and goes on from its last step.
+        except Exception as error:
+            sentence = _sentence(error)
+            given_up = row.attempts + 1 >= _ATTEMPTS or isinstance(error, NothingToServeError)
+            self.store.set_round(row.id, error=sentence, state="failed" if given_up else "running")
+            raise
+        # What came during the round is looked at right after it.
+        if self.store.enqueue(row.project_id):
+            self.queue.put(row.project_id)
+
+    def _died(self, row: Round) -> bool:
+        """Whether the round's owner was a process of this machine that is no more."""
+        host, _, pid = (row.owner or "").rpartition(":")
+        if row.owner == self.owner:
+            return True
+        return host == socket.gethostname() and not psutil.pid_exists(int(pid or 0))
+
+    @contextmanager
+    def _heartbeat(self, round_id: int) -> Iterator[None]:
+        """Show that the round is alive, also in steps that report nothing for long."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(_BEAT_SECONDS):
+                try:
+                    self.store.set_round(round_id)
+                except Exception:
+                    log.exception("no heartbeat for round %d", round_id)
+
+        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _studio_failed(self, project_id: int, error: StudioError) -> None:
+        if error.status == 404 and self._gone(project_id):
+            log.info("project %d is gone from Label Studio: %s", project_id, error)
+            self.store.remove_project(project_id)
+            return
+        log.warning("project %d: %s", project_id, error)
+        self.store.fail_project(project_id, str(error))
+
+    def _gone(self, project_id: int) -> bool:
+        try:
+            self.runner.studio.project(project_id)
+        except StudioError as error:
+            return error.status == 404
+        return False
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, (ValueError, RuntimeError)) and str(error):
+        return str(error)
+    return f"{type(error).__name__}: {error}. See the worker's log for where it happened."

@@ -1,0 +1,77 @@
+"""One pass over a clip: its masks, and what selection needs to know of each frame.
+
+A round and the simulated annotator both walk a clip through here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from model.pipeline import ClipAnnotator
+
+from model.clip import FrameSource
+from model.propagate import FrameResult, Progress
+from selection.uncertainty import entropy
+
+__all__ = ["FrameSummary", "appearances", "propagated"]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSummary:
+    """What selection and the screen need to know of one frame.
+
+    Attributes:
+        uncertainty: Mean entropy of the pixels, 0..1; 0 on a key frame.
+        confidence: Mean probability of the chosen class over the frame, 0..1.
+        confidences: The same over each class's region, by class index.
+        feature: (C,) float32, for diversity.
+    """
+
+    uncertainty: float
+    confidence: float
+    confidences: dict[int, float]
+    feature: npt.NDArray[np.float32]
+
+
+def propagated(
+    annotator: ClipAnnotator,
+    source: FrameSource,
+    labels: Mapping[int, npt.NDArray[np.uint8]],
+    progress: Progress | None = None,
+) -> Iterator[tuple[FrameResult, FrameSummary]]:
+    """Propagate a clip's labels to every frame.
+
+    Args:
+        annotator: The clip's annotator, fine-tuned where its method wants that.
+        source: The clip's frames.
+        labels: Masks (H, W) of the key frames by index.
+        progress: Called with (frames done, frames in all).
+
+    Yields:
+        Each frame's masks and summary, in the clip's order.
+    """
+    for result in annotator.propagate(labels, progress=progress):
+        feature = annotator.embed(source.read(result.index))
+        yield result, _summarise(result, feature)
+
+
+def appearances(annotator: ClipAnnotator, source: FrameSource) -> npt.NDArray[np.float32]:
+    """Features (N, C) of every frame before there is a label."""
+    return np.stack([annotator.embed(source.read(index)) for index in range(len(source))])
+
+
+def _summarise(result: FrameResult, feature: npt.NDArray[np.float32]) -> FrameSummary:
+    best = result.probabilities.max(axis=0)
+    mask = result.mask
+    classes = result.probabilities.shape[0]
+    pixels = np.bincount(mask.ravel(), minlength=classes)
+    sums = np.bincount(mask.ravel(), weights=best.ravel(), minlength=classes)
+    return FrameSummary(
+        uncertainty=0.0 if result.is_key else float(entropy(result.probabilities).mean()),
+        confidence=float(best.mean()),
+        confidences={int(k): float(sums[k] / pixels[k]) for k in np.flatnonzero(pixels)},
+        feature=feature,
+    )

@@ -1,0 +1,92 @@
+"""The last step of a round: predictions in Label Studio, counted, then shown, then tidied."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from backend.answers import Answers
+from backend.store import Store
+from backend.studio import Studio, StudioError
+from backend.tables import Round
+
+__all__ = ["publish"]
+
+log = logging.getLogger(__name__)
+
+_BATCH = 100
+
+
+def publish(
+    store: Store,
+    studio: Studio,
+    answers: Answers,
+    row: Round,
+    *,
+    keep: int,
+    progress: Callable[[float], None],
+) -> None:
+    """Publish a round's predictions as a new model version.
+
+    It may be called again after dying anywhere: a version that is there in part is taken back and
+    sent anew, so that nothing is published twice; the project's version changes only when all
+    predictions are in, so that annotators never see half a round.
+
+    Args:
+        store: Where the round's predictions are.
+        studio: The Label Studio client.
+        answers: Says stored masks in Label Studio's words.
+        row: The round.
+        keep: Versions whose predictions stay in Label Studio.
+        progress: Called with the share done.
+
+    Raises:
+        StudioError: When Label Studio can't be asked, refuses, or holds fewer predictions than
+            were sent.
+    """
+    project = studio.project(row.project_id)
+    config = str(project.get("label_config") or "")
+    present = {int(task["id"]) for task in studio.tasks(row.project_id)}
+    wanted = [task for task in store.predictions(row.id) if task in present]
+    have = studio.model_versions(row.project_id)
+    if have.get(row.version, 0) != len(wanted):
+        if have.get(row.version, 0):
+            studio.delete_model_version(row.project_id, row.version)
+        sent = 0
+        for batch in _batches(answers.of_round(row, config, wanted), _BATCH):
+            sent += studio.import_predictions(row.project_id, batch)
+            progress(0.8 * sent / len(wanted))
+        stored = studio.model_versions(row.project_id).get(row.version, 0)
+        if stored != len(wanted):
+            raise StudioError(
+                f"Label Studio holds {stored} of the {len(wanted)} predictions of {row.version}; "
+                "the round is not shown until all are there, and will be published again."
+            )
+    if wanted:
+        studio.set_model_version(row.project_id, row.version)
+    studio.set_sampling(row.project_id)
+    studio.ensure_ranked_tab(row.project_id)
+    progress(0.9)
+    _tidy(store, studio, row, keep)
+    progress(1.0)
+
+
+def _tidy(store: Store, studio: Studio, row: Round, keep: int) -> None:
+    """Delete our versions beyond the last ``keep``; a failure is noted, never fatal."""
+    ours = [past for past in store.rounds(row.project_id) if past.id != row.id]
+    kept = [past.version for past in ours if past.state == "done"][::-1][: keep - 1]
+    try:
+        have = studio.model_versions(row.project_id)
+        for past in ours:
+            if past.version not in kept and past.version in have:
+                studio.delete_model_version(row.project_id, past.version)
+    except StudioError as error:
+        log.warning("project %d: old versions stay for now: %s", row.project_id, error)
+
+
+def _batches(items: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

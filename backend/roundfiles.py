@@ -1,0 +1,131 @@
+"""The files of one round: where each lies, how it is written and read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from backend.artifacts import Artifacts, folder_name
+from backend.snapshot import Snapshot
+
+__all__ = ["ClipRecord", "RoundFiles"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClipRecord:
+    """What propagation found out about a clip's N frames.
+
+    Attributes:
+        uncertainty: (N,) float64, 0..1; 1 before the clip has a label.
+        features: (N, C) float32.
+        confidences: (N, K) float64, mean confidence of each class's region; NaN where absent.
+        has_masks: Whether the clip's frames have masks.
+    """
+
+    uncertainty: npt.NDArray[np.float64]
+    features: npt.NDArray[np.float32]
+    confidences: npt.NDArray[np.float64]
+    has_masks: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RoundFiles:
+    """The folder of one round among the artifacts."""
+
+    artifacts: Artifacts
+    project_id: int
+    version: str
+
+    @property
+    def _folder(self) -> str:
+        return self.artifacts.round_key(self.project_id, self.version)
+
+    def mask_key(self, task_id: int) -> str:
+        """Key of a task's mask."""
+        return f"{self._folder}/masks/{task_id}.png"
+
+    def label_key(self, task_id: int) -> str:
+        """Key of a task's label as a mask."""
+        return f"{self._folder}/labels/{task_id}.png"
+
+    def network_key(self, clip: str) -> str:
+        """Key of the network fine-tuned on a clip."""
+        return f"{self._folder}/networks/{folder_name(clip)}.pt"
+
+    def network_path(self, clip: str) -> Path:
+        """Where that network is, whether or not it exists; its folder does."""
+        path = self.artifacts.path(self.network_key(clip))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def has_network(self, clip: str) -> bool:
+        """Whether a network was fine-tuned on the clip in this round."""
+        return self.artifacts.exists(self.network_key(clip))
+
+    def has_record(self, clip: str) -> bool:
+        """Whether the clip's propagation is finished."""
+        return self.artifacts.exists(self._record_key(clip))
+
+    def has_snapshot(self) -> bool:
+        """Whether the round's input was collected."""
+        return self.artifacts.exists(self._snapshot_key)
+
+    def write_snapshot(self, snapshot: Snapshot) -> None:
+        """Store what the round works on."""
+        self.artifacts.write_record(self._snapshot_key, snapshot.record())
+
+    def read_snapshot(self) -> Snapshot:
+        """What the round works on.
+
+        Raises:
+            ArtifactError: When it is missing or damaged.
+        """
+        return Snapshot.of(self.artifacts.read_record(self._snapshot_key))
+
+    def write_record(self, clip: str, record: ClipRecord) -> None:
+        """Store what propagation found out: from now on the clip counts as finished."""
+        self.artifacts.write_arrays(
+            self._record_key(clip),
+            uncertainty=record.uncertainty,
+            features=record.features,
+            confidences=record.confidences,
+            has_masks=np.array(record.has_masks),
+        )
+
+    def read_record(self, clip: str) -> ClipRecord:
+        """What propagation found out.
+
+        Raises:
+            ArtifactError: When it is missing or damaged.
+        """
+        arrays: dict[str, Any] = self.artifacts.read_arrays(self._record_key(clip))
+        return ClipRecord(
+            arrays["uncertainty"],
+            arrays["features"],
+            arrays["confidences"],
+            bool(arrays["has_masks"]),
+        )
+
+    def reuse_clip(self, earlier: RoundFiles, clip: str, task_ids: list[int]) -> None:
+        """Take over an earlier round's masks, network and record of an unchanged clip."""
+        if earlier.has_network(clip):
+            self.artifacts.reuse(self.network_key(clip), earlier.network_key(clip))
+        self.reuse_masks(earlier, task_ids)
+        self.artifacts.reuse(self._record_key(clip), earlier._record_key(clip))
+
+    def reuse_masks(self, earlier: RoundFiles, task_ids: list[int]) -> None:
+        """Take over an earlier round's masks of tasks, where it has them."""
+        for task_id in task_ids:
+            if self.artifacts.exists(earlier.mask_key(task_id)):
+                self.artifacts.reuse(self.mask_key(task_id), earlier.mask_key(task_id))
+
+    @property
+    def _snapshot_key(self) -> str:
+        return f"{self._folder}/snapshot.json"
+
+    def _record_key(self, clip: str) -> str:
+        return f"{self._folder}/clips/{folder_name(clip)}.npz"

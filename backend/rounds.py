@@ -1,0 +1,287 @@
+"""One round: collect → fine-tune → propagate → select → publish.
+
+Each step leaves its result in the round's folder before it counts as finished, so a round that
+died is taken up again after its last finished step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from backend.answers import Answers
+from backend.artifacts import Artifacts
+from backend.clipwork import ClipWork
+from backend.labels import decode_labels
+from backend.media import MediaCache, MediaError
+from backend.order import ClipState, order_frames
+from backend.publish import publish
+from backend.roundfiles import ClipRecord, RoundFiles
+from backend.settings import Settings
+from backend.snapshot import ClipSnapshot, Snapshot, take_snapshot
+from backend.store import Store
+from backend.studio import Studio
+from backend.sync import look, remember
+from backend.tables import Round
+from model.clip import ClipError
+from selection.ranking import scores
+
+__all__ = ["NothingToServeError", "RoundRunner", "make_version"]
+
+log = logging.getLogger(__name__)
+
+# What fails one clip without ending the round for the others.
+_CLIP_ERRORS = (MediaError, ClipError, ValueError)
+
+_REPORT_SECONDS = 0.5
+
+
+class NothingToServeError(ValueError):
+    """The project has nothing that a round could work on; the sentence says what to add."""
+
+
+def make_version(project_id: int) -> Callable[[int], str]:
+    """From a round's number to a model version that no other round has, even of a lost store."""
+    salt = hashlib.sha256(f"{project_id} {time.time_ns()}".encode()).hexdigest()[:6]
+    return lambda number: f"maskloop-r{number}-{salt}"
+
+
+@dataclass(slots=True)
+class RoundRunner:
+    """Runs rounds; everything it needs from outside is given to it."""
+
+    store: Store
+    artifacts: Artifacts
+    studio: Studio
+    media: MediaCache
+    settings: Settings
+
+    def run(self, row: Round) -> None:
+        """Run a round from after its last finished step to its end.
+
+        Args:
+            row: The round.
+
+        Raises:
+            NothingToServeError: When the project has no usable configuration or no frames.
+            StudioError: When Label Studio can't be asked or refuses.
+        """
+        steps: dict[str, Callable[[_Run], None]] = {
+            "collect": self._collect,
+            "finetune": self._finetune,
+            "propagate": self._propagate,
+            "select": self._select,
+            "publish": self._publish,
+        }
+        files = RoundFiles(self.artifacts, row.project_id, row.version)
+        names = list(steps)
+        done = 0 if row.finished_step is None else names.index(row.finished_step) + 1
+        for name in names[done:]:
+            log.info("project %d: %s: %s", row.project_id, row.version, name)
+            run = _Run(self.store, row, files, name)
+            run.report(0.0)
+            steps[name](run)
+            self.store.set_round(row.id, finished_step=name)
+        used = {
+            task_id: digest
+            for clip in files.read_snapshot().clips
+            for task_id, digest in zip(clip.task_ids, clip.digests, strict=True)
+        }
+        self.store.finish_round(row.id, used)
+        self._prune(row)
+
+    # Steps --------------------------------------------------------------------------------------
+
+    def _collect(self, run: _Run) -> None:
+        view = look(self.studio, run.row.project_id)
+        remember(self.store, run.row.project_id, view)
+        if view.config is None:
+            raise NothingToServeError(view.problems[0])
+        if not view.frames:
+            raise NothingToServeError((view.problems or ["The project has no tasks yet."])[0])
+        snapshot = take_snapshot(view.frames, view.config.class_names, self._settings_digest())
+        self._find_unchanged(run, snapshot)
+        problems = list(view.problems)
+        results = {frame.task_id: frame.results for frame in view.frames}
+        for done, clip in enumerate(snapshot.clips):
+            work = self._work(run, snapshot, clip)
+            for index, mask in decode_labels(
+                clip, results, view.config, self.settings.unlabelled, work.source, problems
+            ):
+                self.artifacts.write_mask(run.files.label_key(clip.task_ids[index]), mask)
+                clip.key_frames.append(index)
+            run.report((done + 1) / len(snapshot.clips))
+        self.store.set_project(run.row.project_id, problems=problems)
+        run.files.write_snapshot(snapshot)
+        run.figures(class_names=snapshot.class_names)
+        self.store.set_round(run.row.id, labels=snapshot.key_frames)
+
+    def _finetune(self, run: _Run) -> None:
+        snapshot = run.files.read_snapshot()
+        todo = [clip for clip in snapshot.clips if clip.key_frames and clip.reused_from is None]
+        for done, clip in enumerate(todo):
+            work = self._work(run, snapshot, clip)
+            with self._contained(run, clip):
+                work.finetune(
+                    warm_start=self._earlier_network(run, clip),
+                    progress=lambda share, note, done=done: run.report(  # type: ignore[misc]
+                        (done + share) / len(todo), note
+                    ),
+                )
+
+    def _propagate(self, run: _Run) -> None:
+        snapshot = run.files.read_snapshot()
+        total = sum(len(clip) for clip in snapshot.clips)
+        before = 0
+        for clip in snapshot.clips:
+            work = self._work(run, snapshot, clip)
+            if clip.reused_from is not None:
+                earlier = RoundFiles(self.artifacts, run.row.project_id, clip.reused_from)
+                run.files.reuse_clip(earlier, clip.name, clip.task_ids)
+            elif not run.files.has_record(clip.name):
+                with self._contained(run, clip):
+                    work.propagate(
+                        progress=lambda done, _, before=before, clip=clip: run.report(  # type: ignore[misc]
+                            (before + done) / total, f"{clip.name}: frame {done} of {len(clip)}"
+                        )
+                    )
+            before += len(clip)
+            run.report(before / total)
+
+    def _select(self, run: _Run) -> None:
+        snapshot = run.files.read_snapshot()
+        records = [self._record(run, snapshot, clip) for clip in snapshot.clips]
+        states = [_state(clip, rec) for clip, rec in zip(snapshot.clips, records, strict=True)]
+        budget, seed = self.settings.budget, self.settings.seed + run.row.number
+        order = order_frames(states, self.settings.strategy, budget, seed)
+        places = [(place.clip, place.frame) for place in order]
+        # Labelled tasks go last, and carry their own label should someone label them anew.
+        for index, clip in enumerate(snapshot.clips):
+            places += [(index, frame) for frame in clip.labelled]
+        ladder = scores(len(places))
+        rows = []
+        for rank, (index, frame) in enumerate(places):
+            clip = snapshot.clips[index]
+            task_id = clip.task_ids[frame]
+            mask = run.files.mask_key(task_id)
+            rows.append(
+                {
+                    "task_id": task_id,
+                    "rank": rank,
+                    "score": float(ladder[rank]),
+                    "uncertainty": float(states[index].uncertainty[frame]),
+                    "mask": mask if self.artifacts.exists(mask) else None,
+                    "confidences": _confidences(records[index], frame),
+                }
+            )
+        self.store.save_predictions(run.row.id, rows)
+        run.figures(chosen=[places[rank] for rank, place in enumerate(order) if place.chosen])
+
+    def _publish(self, run: _Run) -> None:
+        answers = Answers(self.store, self.artifacts)
+        keep = self.settings.keep_versions
+        publish(self.store, self.studio, answers, run.row, keep=keep, progress=run.report)
+
+    # What the steps share -----------------------------------------------------------------------
+
+    def _work(self, run: _Run, snapshot: Snapshot, clip: ClipSnapshot) -> ClipWork:
+        return ClipWork(run.files, clip, snapshot.class_names, self.media, self.settings)
+
+    @contextmanager
+    def _contained(self, run: _Run, clip: ClipSnapshot) -> Iterator[None]:
+        """Keep one clip's failure from ending the round for the others."""
+        try:
+            yield
+        except _CLIP_ERRORS as error:
+            log.warning("project %d: clip %s: %s", run.row.project_id, clip.name, error)
+            sentence = f"Clip {clip.name!r} keeps its earlier masks: {error}"
+            project = self.store.project(run.row.project_id)
+            known = list(project.problems) if project else []
+            if sentence not in known:
+                self.store.set_project(run.row.project_id, problems=[*known, sentence])
+            previous = self._previous(run)
+            if previous is not None:
+                run.files.reuse_masks(previous[0], clip.task_ids)
+
+    def _record(self, run: _Run, snapshot: Snapshot, clip: ClipSnapshot) -> ClipRecord:
+        if run.files.has_record(clip.name):
+            return run.files.read_record(clip.name)
+        count = len(clip)  # The clip failed: as uncertain as can be.
+        unknown = np.full((count, len(snapshot.class_names)), np.nan)
+        return ClipRecord(np.ones(count), np.zeros((count, 1), np.float32), unknown, False)
+
+    def _previous(self, run: _Run) -> tuple[RoundFiles, Snapshot] | None:
+        last = self.store.last_done(run.row.project_id)
+        if last is None:
+            return None
+        files = RoundFiles(self.artifacts, run.row.project_id, last.version)
+        return (files, files.read_snapshot()) if files.has_snapshot() else None
+
+    def _find_unchanged(self, run: _Run, snapshot: Snapshot) -> None:
+        previous = self._previous(run)
+        if previous is None:
+            return
+        files, before = previous
+        known = {clip.name: clip.digest for clip in before.clips}
+        for clip in snapshot.clips:
+            if known.get(clip.name) == clip.digest and files.has_record(clip.name):
+                clip.reused_from = files.version
+
+    def _earlier_network(self, run: _Run, clip: ClipSnapshot) -> Any:
+        previous = self._previous(run)
+        if previous is None or not previous[0].has_network(clip.name):
+            return None
+        return previous[0].network_path(clip.name)
+
+    def _settings_digest(self) -> str:
+        settings = self.settings
+        parts = (settings.method, settings.network, settings.flow, settings.unlabelled)
+        return repr((*parts, settings.consistency, settings.finetune_seconds))
+
+    def _prune(self, row: Round) -> None:
+        rounds = self.store.rounds(row.project_id)
+        done = [past.version for past in rounds if past.state == "done"]
+        kept = done[-self.settings.keep_versions :]
+        self.store.drop_rounds(past.id for past in rounds if past.version not in kept)
+        self.artifacts.keep_rounds(row.project_id, kept)
+
+
+def _state(clip: ClipSnapshot, record: ClipRecord) -> ClipState:
+    labelled = np.array([digest is not None for digest in clip.digests])
+    positions = np.array(clip.positions, dtype=np.float64)
+    return ClipState(positions, labelled, record.uncertainty, record.features)
+
+
+def _confidences(record: ClipRecord, frame: int) -> dict[str, float]:
+    row = record.confidences[frame]
+    return {str(k): round(float(row[k]), 4) for k in np.flatnonzero(np.isfinite(row))}
+
+
+@dataclass(slots=True)
+class _Run:
+    """A round on its way: reports progress to the store, at most twice a second."""
+
+    store: Store
+    row: Round
+    files: RoundFiles
+    step: str
+    _reported: float = 0.0
+
+    def report(self, share: float, note: str = "") -> None:
+        now = time.monotonic()
+        if 0.0 < share < 1.0 and now - self._reported < _REPORT_SECONDS:
+            return
+        self._reported = now
+        self.store.set_round(self.row.id, step=self.step, share=min(share, 1.0), note=note)
+
+    def figures(self, **values: Any) -> None:
+        row = self.store.round(self.row.id)
+        known = dict(row.figures) if row else {}
+        self.store.set_round(self.row.id, figures={**known, **values})

@@ -1,0 +1,136 @@
+"""What the service is doing, for people and for machines."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from typing import Any
+
+from backend.settings import Settings
+from backend.store import Store
+from backend.tables import Frame, Prediction, Project, Round
+
+__all__ = ["status_of"]
+
+# Rounds that are listed, the newest last.
+_HISTORY = 20
+# Tasks that are named as the next to label.
+_NEXT = 10
+
+
+def status_of(store: Store, settings: Settings, only: int | None = None) -> dict[str, Any]:
+    """The state of the service.
+
+    Args:
+        store: Durable state.
+        settings: The service's settings.
+        only: Only this project.
+
+    Returns:
+        A JSON object; `docs/service.md` documents it. Holds no secret.
+    """
+    from backend import __version__
+
+    projects = [p for p in store.projects() if only is None or p.id == only]
+    connected = bool(settings.label_studio_url and settings.label_studio_api_key.get_secret_value())
+    answer: dict[str, Any] = {
+        "version": __version__,
+        "label_studio_url": settings.label_studio_url or None,
+        "projects": [_project(store, settings, project) for project in projects],
+    }
+    if not connected:
+        answer["error"] = "LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY must be set for the worker."
+    return answer
+
+
+def _project(store: Store, settings: Settings, project: Project) -> dict[str, Any]:
+    frames = store.frames(project.id)
+    rounds = store.rounds(project.id)
+    published = store.published_round(project.id)
+    predictions = store.predictions(published.id) if published else {}
+    running = next((row for row in reversed(rounds) if row.state == "running"), None)
+    changed, unranked = store.pending(project.id)
+    return {
+        "id": project.id,
+        "title": project.title,
+        "model_version": project.version,
+        "clips": _clips(frames, predictions),
+        "tasks": len(frames),
+        "labelled": sum(frame.label is not None for frame in frames),
+        "new_labels": changed,
+        "new_tasks": unranked,
+        "labels_until_round": max(settings.budget - changed, 0),
+        "next_tasks": _next_tasks(frames, predictions),
+        "round": _running(running) if running else None,
+        "rounds": [_past(row) for row in rounds[-_HISTORY:] if row.state != "running"],
+        "problems": list(project.problems),
+        "error": project.error,
+        "error_at": _time(project.error_at),
+    }
+
+
+def _clips(frames: Iterable[Frame], predictions: dict[int, Prediction]) -> list[dict[str, Any]]:
+    clips: dict[str, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        clips[frame.clip].append(frame)
+    listed = []
+    for name, members in clips.items():
+        known = [predictions[f.task_id] for f in members if f.task_id in predictions]
+        unsure = [p.uncertainty for p in known if p.uncertainty is not None]
+        listed.append(
+            {
+                "clip": name,
+                "frames": len(members),
+                "labelled": [f.position for f in members if f.label is not None],
+                "masks": sum(p.mask is not None for p in known),
+                "uncertainty": round(sum(unsure) / len(unsure), 4) if unsure else None,
+            }
+        )
+    return listed
+
+
+def _next_tasks(
+    frames: Iterable[Frame], predictions: dict[int, Prediction]
+) -> list[dict[str, Any]]:
+    places = {frame.task_id: frame for frame in frames}
+    listed = []
+    for task_id in predictions:
+        frame = places.get(task_id)
+        if frame is not None and frame.label is None:
+            listed.append({"task": task_id, "clip": frame.clip, "frame": frame.position})
+            if len(listed) == _NEXT:
+                break
+    return listed
+
+
+def _running(row: Round) -> dict[str, Any]:
+    return {
+        "number": row.number,
+        "model_version": row.version,
+        "step": row.step,
+        "share": round(row.share, 3),
+        "note": row.note,
+        "attempts": row.attempts,
+        "started_at": _time(row.started_at),
+        "error": row.error,
+    }
+
+
+def _past(row: Round) -> dict[str, Any]:
+    seconds = None if row.finished_at is None else round(row.finished_at - row.started_at, 1)
+    return {
+        "number": row.number,
+        "model_version": row.version,
+        "state": row.state,
+        "labels": row.labels,
+        "seconds": seconds,
+        "finished_at": _time(row.finished_at),
+        "error": row.error,
+    }
+
+
+def _time(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, tz=timezone.utc).isoformat(timespec="seconds")

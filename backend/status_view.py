@@ -1,0 +1,48 @@
+"""The service's state as a table on a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+__all__ = ["show_status"]
+
+
+def show_status(status: dict[str, Any], console: Console) -> None:
+    """Print what `backend.status.status_of` tells.
+
+    Args:
+        status: Its answer.
+        console: Where to print.
+    """
+    if status.get("error"):
+        console.print(f"[red]{escape(status['error'])}[/]")
+    if not status["projects"]:
+        console.print("No project yet: connect one in Label Studio, or run 'maskloop init'.")
+    for project in status["projects"]:
+        _show_project(project, console)
+
+
+def _show_project(project: dict[str, Any], console: Console) -> None:
+    title = escape(f"Project {project['id']}: {project['title'] or '(no title yet)'}")
+    console.print(f"[bold]{title}[/], model version {project['model_version'] or 'none yet'}")
+    table = Table("clip", "frames", "labelled", "masks", "uncertainty", box=None, pad_edge=False)
+    for clip in project["clips"]:
+        unsure = "" if clip["uncertainty"] is None else f"{clip['uncertainty']:.3f}"
+        counts = (str(clip["frames"]), str(len(clip["labelled"])), str(clip["masks"]))
+        table.add_row(escape(clip["clip"]), *counts, unsure)
+    console.print(table)
+    running = project["round"]
+    if running:
+        step = f"{running['step']} {running['share']:.0%}"
+        console.print(f"Round {running['number']}: {step} {escape(running['note'])}")
+    elif project["new_labels"]:
+        missing = project["labels_until_round"]
+        console.print(f"{project['new_labels']} new labels; a round starts after {missing} more.")
+    for problem in project["problems"]:
+        console.print(f"[yellow]{escape(problem)}[/]")
+    if project["error"]:
+        console.print(f"[red]{escape(project['error'])}[/] ({project['error_at']})")

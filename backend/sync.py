@@ -1,0 +1,153 @@
+"""What Label Studio holds, seen as clips of frames with labels. The webhook is only the bell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from backend.annotations import choose_annotation, label_digest
+from backend.clips import ClipIdentityError, identify
+from backend.labelconfig import LabelConfig, LabelConfigError, parse_label_config
+from backend.store import Store
+
+__all__ = ["ProjectView", "SeenFrame", "TaskSource", "look", "remember"]
+
+
+class TaskSource(Protocol):
+    """The part of the Label Studio client that is needed here."""
+
+    def project(self, project_id: int) -> dict[str, Any]:
+        """The project's row."""
+
+    def tasks(self, project_id: int) -> Any:
+        """The project's tasks with their annotations."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFrame:
+    """One task as a frame of a clip.
+
+    Attributes:
+        task_id: Label Studio's id.
+        clip: Name of the clip.
+        position: The frame's number in its clip, as the task gives it.
+        url: Where the picture is.
+        digest: Digest of the label; None without one.
+        results: The label's regions as Label Studio has them; None without a label.
+    """
+
+    task_id: int
+    clip: str
+    position: int
+    url: str
+    digest: str | None
+    results: list[dict[str, Any]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectView:
+    """What a look at a project showed.
+
+    Attributes:
+        title: The project's title.
+        label_config: Its labelling configuration, as text.
+        config: What the configuration asks for; None where it can't be served.
+        frames: Its frames by clip and position.
+        problems: What can't be served, in plain sentences.
+    """
+
+    title: str
+    label_config: str
+    config: LabelConfig | None
+    frames: list[SeenFrame] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def look(studio: TaskSource, project_id: int) -> ProjectView:
+    """Look at a project: its configuration, its tasks as frames of clips, and their labels.
+
+    Args:
+        studio: The Label Studio client.
+        project_id: Label Studio's id.
+
+    Returns:
+        What was seen; tasks that are no frame of a clip are named among the problems.
+
+    Raises:
+        StudioError: When Label Studio can't be asked.
+    """
+    project = studio.project(project_id)
+    title, text = str(project.get("title") or ""), str(project.get("label_config") or "")
+    try:
+        config = parse_label_config(text)
+    except LabelConfigError as error:
+        return ProjectView(title, text, None, problems=[str(error)])
+    frames: list[SeenFrame] = []
+    unclear: list[tuple[int, str]] = []
+    for task in studio.tasks(project_id):
+        try:
+            frames.append(_seen(task, config))
+        except ClipIdentityError as error:
+            unclear.append((int(task["id"]), str(error)))
+    frames.sort(key=lambda frame: (frame.clip, frame.position, frame.task_id))
+    return ProjectView(title, text, config, frames, _problems(frames, unclear))
+
+
+def remember(store: Store, project_id: int, view: ProjectView) -> bool:
+    """Store what was seen.
+
+    Returns:
+        Whether tasks or labels differ from what was known.
+    """
+    store.set_project(
+        project_id, title=view.title, label_config=view.label_config, problems=view.problems
+    )
+    if view.config is None:  # What is known of the tasks waits until the configuration is mended.
+        return False
+    return store.sync_frames(
+        project_id,
+        [
+            {
+                "task_id": frame.task_id,
+                "clip": frame.clip,
+                "position": frame.position,
+                "url": frame.url,
+                "label": frame.digest,
+            }
+            for frame in view.frames
+        ],
+    )
+
+
+def _seen(task: Mapping[str, Any], config: LabelConfig) -> SeenFrame:
+    data = task.get("data") or {}
+    place = identify(data, config.data_key)
+    annotation = choose_annotation(task)
+    return SeenFrame(
+        task_id=int(task["id"]),
+        clip=place.clip,
+        position=place.frame,
+        url=str(data[config.data_key]),
+        digest=label_digest(annotation),
+        results=None if annotation is None else list(annotation.get("result") or []),
+    )
+
+
+def _problems(frames: list[SeenFrame], unclear: list[tuple[int, str]]) -> list[str]:
+    problems = []
+    if unclear:
+        first, sentence = unclear[0]
+        others = f" (and {len(unclear) - 1} more tasks)" if len(unclear) > 1 else ""
+        problems.append(f"Task {first}{others}: {sentence}")
+    places: dict[tuple[str, int], int] = {}
+    for frame in frames:
+        other = places.setdefault((frame.clip, frame.position), frame.task_id)
+        if other != frame.task_id:
+            problems.append(
+                f"Tasks {other} and {frame.task_id} are both frame {frame.position} of clip "
+                f"{frame.clip!r}; delete one of them, or give them different frame numbers."
+            )
+            if len(problems) >= 20:
+                break
+    return problems
