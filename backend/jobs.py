@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from backend.queue import Queue
+from backend.jobqueue import Queue
 from backend.rounds import NothingToServeError, RoundRunner, make_version
 from backend.settings import Settings
 from backend.studio import StudioError
