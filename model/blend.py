@@ -14,7 +14,9 @@ from model.warp import sample
 
 __all__ = ["blend", "colour_similarity"]
 
-_LAB_WEIGHTS = (0.5, 1.0, 1.0)
+_LAB_WEIGHTS = (0.5 * (100 / 255) ** 2, 1.0, 1.0)
+"""½, 1, 1 on CIE's scale; OpenCV's 8-bit Lab stretches L from 0–100 to 0–255."""
+
 _WINDOW = (5, 5)
 
 
@@ -26,7 +28,7 @@ def colour_similarity(
     Args:
         frame: (H, W, 3) uint8 Lab.
         warped: (H, W, 3) uint8 Lab, another image in the frame's geometry.
-        sigma: In units of OpenCV's 8-bit Lab.
+        sigma: In units of CIE Lab.
 
     Returns:
         (H, W) float32, 0 to 1.
@@ -62,7 +64,6 @@ def blend(
         the product of both checks.
     """
     height, width = frame.shape[:2]
-    total = np.zeros((height, width), np.float32)
     confidence = np.zeros((height, width), np.float32)
     votes: NDArray[np.float32] | None = None
     nearest = min(abs(index - key.index) for key, _ in sources)
@@ -75,11 +76,10 @@ def blend(
             weight *= np.maximum(trust, np.float32(1e-6))
             colour *= trust
         np.maximum(confidence, chain.confidence * colour, out=confidence)
-        total += weight
         warped = key.warp(chain.positions)
         warped *= weight
         votes = warped if votes is None else np.add(votes, warped, out=votes)
     if votes is None:
         raise ValueError("blending needs at least one source")
-    votes /= total
+    votes /= votes.sum(axis=0)
     return votes, confidence

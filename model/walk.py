@@ -24,7 +24,7 @@ class PropagationSettings:
 
     Attributes:
         decay: τ, frames over which a key frame's word falls to 1/e.
-        colour_sigma: σ, in units of OpenCV's 8-bit Lab.
+        colour_sigma: σ, in units of CIE Lab.
         floor: ε, what is left to a source that both checks reject.
         evidence_range: Least and most share of the network's evidence in a pixel, before
             `evidence_weight`; between them the share is 1 − confidence.
