@@ -78,11 +78,17 @@ def _settings(**overrides: Any) -> Settings:
     return load_settings(**overrides)
 
 
+def _expected() -> tuple[type[Exception], ...]:
+    from backend.studio import StudioError
+
+    return (SettingsError, StudioError, ValueError, RuntimeError, OSError)
+
+
 def main() -> None:
     """Entry point of the ``maskloop`` command: every expected error is one plain sentence."""
     try:
         app()
-    except (SettingsError, ValueError, RuntimeError, OSError) as error:
+    except _expected() as error:
         if os.environ.get("LOG_LEVEL", "").upper() == "DEBUG":
             raise
         _errors.print(f"[bold red]Error:[/] {error}", highlight=False)

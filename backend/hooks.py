@@ -8,8 +8,8 @@ from typing import Any
 
 from backend.answers import Answers
 from backend.artifacts import Artifacts
-from backend.labelconfig import LabelConfigError, parse_label_config
 from backend.jobqueue import Queue
+from backend.labelconfig import LabelConfigError, parse_label_config
 from backend.settings import Settings
 from backend.store import Store
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
@@ -17,6 +16,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 
 from backend.app import create_app
+from backend.children import die_with_parent
 from backend.settings import Settings
 
 __all__ = ["run_web", "run_worker", "serve"]
@@ -156,15 +156,9 @@ class _Child:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "backend.cli", self.name],
                 start_new_session=True,  # Ctrl-C reaches us alone, and we end the children.
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=die_with_parent if sys.platform == "linux" else None,
             )
             log.info("%s started (pid %d)", self.name, self.process.pid)
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to end this child when its parent is killed without a chance to end it."""
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def _end(children: Sequence[_Child]) -> None:

@@ -46,24 +46,19 @@ def publish(
         StudioError: When Label Studio can't be asked, refuses, or holds fewer predictions than
             were sent.
     """
-    project = studio.project(row.project_id)
-    config = str(project.get("label_config") or "")
-    present = {int(task["id"]) for task in studio.tasks(row.project_id)}
-    wanted = [task for task in store.predictions(row.id) if task in present]
-    have = studio.model_versions(row.project_id)
-    if have.get(row.version, 0) != len(wanted):
-        if have.get(row.version, 0):
-            studio.delete_model_version(row.project_id, row.version)
-        sent = 0
-        for batch in _batches(answers.of_round(row, config, wanted), _BATCH):
-            sent += studio.import_predictions(row.project_id, batch)
-            progress(0.8 * sent / len(wanted))
-        stored = studio.model_versions(row.project_id).get(row.version, 0)
-        if stored != len(wanted):
-            raise StudioError(
-                f"Label Studio holds {stored} of the {len(wanted)} predictions of {row.version}; "
-                "the round is not shown until all are there, and will be published again."
-            )
+    config = str(studio.project(row.project_id).get("label_config") or "")
+    wanted = list(store.predictions(row.id))
+    while True:
+        try:
+            _send(studio, answers, row, config, wanted, progress)
+            break
+        except StudioError as error:
+            gone = set(error.tasks) & set(wanted)
+            if error.status != 400 or not gone:
+                raise
+            # Tasks were deleted since the labels were collected: publish the others.
+            log.info("project %d: %d tasks are gone", row.project_id, len(gone))
+            wanted = [task for task in wanted if task not in gone]
     if wanted:
         studio.set_model_version(row.project_id, row.version)
     studio.set_sampling(row.project_id)
@@ -71,6 +66,32 @@ def publish(
     progress(0.9)
     _tidy(store, studio, row, keep)
     progress(1.0)
+
+
+def _send(
+    studio: Studio,
+    answers: Answers,
+    row: Round,
+    config: str,
+    wanted: list[int],
+    progress: Callable[[float], None],
+) -> None:
+    """Put the predictions of these tasks into Label Studio, unless just they are there already."""
+    have = studio.model_versions(row.project_id).get(row.version, 0)
+    if have == len(wanted):
+        return
+    if have:
+        studio.delete_model_version(row.project_id, row.version)
+    sent = 0
+    for batch in _batches(answers.of_round(row, config, wanted), _BATCH):
+        sent += studio.import_predictions(row.project_id, batch)
+        progress(0.8 * sent / len(wanted))
+    stored = studio.model_versions(row.project_id).get(row.version, 0)
+    if stored != len(wanted):
+        raise StudioError(
+            f"Label Studio holds {stored} of the {len(wanted)} predictions of {row.version}; "
+            "the round is not shown until all are there, and will be published again."
+        )
 
 
 def _tidy(store: Store, studio: Studio, row: Round, keep: int) -> None:

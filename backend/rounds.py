@@ -165,7 +165,7 @@ class RoundRunner:
         # Labelled tasks go last, and carry their own label should someone label them anew.
         for index, clip in enumerate(snapshot.clips):
             places += [(index, frame) for frame in clip.labelled]
-        ladder = scores(len(places))
+        ladder = scores(places)
         rows = []
         for rank, (index, frame) in enumerate(places):
             clip = snapshot.clips[index]
@@ -255,7 +255,7 @@ class RoundRunner:
 
 def _state(clip: ClipSnapshot, record: ClipRecord) -> ClipState:
     labelled = np.array([digest is not None for digest in clip.digests])
-    positions = np.array(clip.positions, dtype=np.float64)
+    positions = np.array(clip.positions, dtype=np.int64)
     return ClipState(positions, labelled, record.uncertainty, record.features)
 
 

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from backend.annotations import choose_annotation, label_digest
+
+
+def annotation(number: int, **more: Any) -> dict[str, Any]:
+    return {"id": number, "result": [], "updated_at": f"2026-01-0{number}T00:00:00Z", **more}
+
+
+@pytest.mark.parametrize(
+    ("annotations", "expected"),
+    [
+        ([], None),
+        ([annotation(1, was_cancelled=True)], None),
+        ([annotation(1), annotation(2)], 2),
+        ([annotation(1, ground_truth=True), annotation(2)], 1),
+        ([annotation(1), annotation(2, was_cancelled=True)], 1),
+        ([annotation(1, updated_at="2026-02-01T00:00:00Z"), annotation(2)], 1),
+        ([annotation(1, ground_truth=True, was_cancelled=True), annotation(2)], 2),
+    ],
+)
+def test_which_annotation_is_the_label(annotations, expected) -> None:
+    chosen = choose_annotation({"id": 1, "annotations": annotations})
+    assert (chosen["id"] if chosen else None) == expected
+
+
+def test_drafts_are_no_labels() -> None:
+    assert choose_annotation({"id": 1, "annotations": [], "drafts": [{"result": []}]}) is None
+
+
+def region(**more: Any) -> dict[str, Any]:
+    return {"id": "a", "from_name": "b", "type": "brushlabels", "value": {"rle": [1]}, **more}
+
+
+def test_submitting_the_same_thing_again_is_no_change() -> None:
+    first = annotation(1, result=[region(id="a", score=0.5)])
+    second = annotation(2, result=[region(id="b", origin="prediction")], completed_by=9)
+    assert label_digest(first) == label_digest(second)
+
+
+@pytest.mark.parametrize("change", [{"value": {"rle": [2]}}, {"original_width": 7}])
+def test_another_mask_is_a_change(change: dict[str, Any]) -> None:
+    assert label_digest(annotation(1, result=[region()])) != label_digest(
+        annotation(1, result=[region(**change)])
+    )
+
+
+def test_an_empty_label_differs_from_none() -> None:
+    assert label_digest(None) is None
+    assert label_digest(annotation(1)) is not None

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+
+from backend.settings import SettingsError, load_settings
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)  # no .env of the developer's
+    for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "PORT", "MASKLOOP_BUDGET"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("MASKLOOP_BUDGET", "many", "MASKLOOP_BUDGET is 'many'"),
+        ("MASKLOOP_BUDGET", "0", "greater than or equal to 1"),
+        ("PORT", "99999", "PORT is '99999'"),
+        ("MASKLOOP_METHOD", "magic", "'maskloop'"),
+        ("LOG_LEVEL", "LOUD", "LOG_LEVEL is 'LOUD'"),
+        ("LABEL_STUDIO_URL", "localhost:8080", "http://"),
+        ("MASKLOOP_UNLABELLED", "void", "'ignore'"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(monkeypatch, name, value, said) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert name in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_all_wrong_values_are_told_at_once(monkeypatch) -> None:
+    monkeypatch.setenv("PORT", "x")
+    monkeypatch.setenv("MASKLOOP_BUDGET", "x")
+    with pytest.raises(SettingsError, match=r"(?s)PORT.*MASKLOOP_BUDGET|MASKLOOP_BUDGET.*PORT"):
+        load_settings()
+
+
+def test_a_secret_never_shows_in_an_error_or_in_print(monkeypatch) -> None:
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "s3cret")
+    settings = load_settings()
+    assert "s3cret" not in repr(settings)
+    assert settings.label_studio_api_key.get_secret_value() == "s3cret"
+
+
+def test_missing_label_studio_says_what_to_set() -> None:
+    with pytest.raises(SettingsError, match="LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY"):
+        load_settings().require_label_studio()
+
+
+def test_env_file_environment_and_overrides(monkeypatch, tmp_path) -> None:
+    (tmp_path / ".env").write_text(
+        "MASKLOOP_BUDGET=7\nPORT=1000\nMASKLOOP_MEDIA_HOSTS=a.org, B.org\n"
+    )
+    monkeypatch.setenv("PORT", "2000")
+    settings = load_settings(budget=9)
+    assert (settings.budget, settings.port) == (9, 2000)
+    assert settings.media_hosts == ("a.org", "b.org")
+
+
+def test_an_empty_value_counts_as_unset(monkeypatch) -> None:
+    monkeypatch.setenv("MASKLOOP_BUDGET", "")
+    assert load_settings().budget == 5
+
+
+def test_trailing_slash_of_the_address_goes(monkeypatch) -> None:
+    monkeypatch.setenv("LABEL_STUDIO_URL", "http://ls:8080/")
+    assert load_settings().label_studio_url == "http://ls:8080"
