@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from model.pipeline import ClipAnnotator
 
 from backend.frames import TaskFrames
 from backend.media import MediaCache
@@ -17,6 +16,7 @@ from backend.roundfiles import ClipRecord, RoundFiles
 from backend.settings import Settings
 from backend.snapshot import ClipSnapshot
 from model.finetune import FinetuneProgress, FinetuneSettings
+from model.pipeline import ClipAnnotator
 from model.propagate import PropagationSettings
 
 __all__ = ["ClipWork"]

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from model.pipeline import ClipAnnotator
 
 from model.clip import FrameSource
+from model.pipeline import ClipAnnotator
 from model.propagate import FrameResult, Progress
 from selection.uncertainty import entropy
 
