@@ -129,7 +129,7 @@ class Scene:
 
     def to_local(self, layer: Layer, t: float, points: Points) -> Points:
         """Which points of a toy lie at points of the frame: the inverse of `to_frame`."""
-        inverse: NDArray[np.float64] = np.linalg.inv(self._matrix(layer, t))
+        inverse = np.asarray(np.linalg.inv(self._matrix(layer, t)), np.float64)
         return _bent(move(inverse, points), -layer.bend.at(t))
 
     def pixels_per_unit(self, layer: Layer, t: float) -> np.float32:
