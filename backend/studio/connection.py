@@ -68,6 +68,10 @@ class Connection:
         self._access: tuple[str, float] | None = None
         self._lock = threading.Lock()
 
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._http.close()
+
     def authorization(self) -> str:
         """The value of the ``Authorization`` header: ``Token …`` or ``Bearer …``.
 

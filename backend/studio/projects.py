@@ -167,6 +167,12 @@ class Projects(Connection):
             if error.status == 403 or "reserved network" in str(error):
                 self._drop_dead(project_id, url, known)
                 raise StudioError(PRIVATE_ADDRESS_REMEDY, status=error.status) from error
+            if "authentication parameters" in str(error):
+                raise StudioError(
+                    f"The service at {url} wants a user and a password: the same BASIC_AUTH_USER "
+                    "and BASIC_AUTH_PASS that it was started with.",
+                    status=error.status,
+                ) from error
             if "connect to ML backend" in str(error):
                 raise StudioError(
                     f"Label Studio can't reach the service at {url}. Start it (maskloop serve), "
