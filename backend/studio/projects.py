@@ -35,6 +35,11 @@ class Projects(Connection):
         body = {"title": title, "label_config": label_config, **fields}
         return int(self.request("POST", "/api/projects", json=body)["id"])
 
+    def projects(self, title: str) -> list[dict[str, Any]]:
+        """The projects whose title contains a text, whatever the case."""
+        answer = self.request("GET", "/api/projects", params={"title": title, "page_size": 1000})
+        return list(answer["results"])
+
     def delete_project(self, project_id: int) -> None:
         """Delete a project with its tasks, annotations and uploaded files."""
         self.request("DELETE", f"/api/projects/{project_id}")

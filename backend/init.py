@@ -1,0 +1,215 @@
+"""Logic of `maskloop init`: a video or a folder becomes a Label Studio project, ready to label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from backend.extraction import SourceFrames
+from backend.labelconfig import LabelConfigError, make_label_config, parse_label_config
+from backend.placement import Put, placing
+from backend.studio import Studio
+
+__all__ = ["BackendAddress", "InitError", "InitResult", "init", "split_labels"]
+
+_PART = 50
+"""Frames that are put into place, and lie on this disk for it, at a time."""
+
+
+class InitError(ValueError):
+    """What `init` was asked for can't be had; the message says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackendAddress:
+    """Where the service is, as Label Studio reaches it, and how it is entered."""
+
+    url: str
+    username: str = ""
+    password: str = ""
+
+
+@dataclass(slots=True)
+class InitResult:
+    """What `init` made.
+
+    Attributes:
+        project_id: Label Studio's id.
+        url: Where people open the project.
+        clip: Name of the clip.
+        added: Frames that were added now.
+        frames: Frames that the clip has in all.
+        done: What was made, in sentences.
+    """
+
+    project_id: int
+    url: str
+    clip: str
+    added: int
+    frames: int
+    done: list[str] = field(default_factory=list)
+
+
+def split_labels(text: str) -> list[str]:
+    """The labels in a comma-separated list.
+
+    Raises:
+        InitError: When there is none, or one comes twice.
+    """
+    labels = [label.strip() for label in text.split(",") if label.strip()]
+    if not labels:
+        raise InitError("no label was given; name them like this: --labels car,road,person")
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise InitError(f"labels come twice: {', '.join(twice)}")
+    return labels
+
+
+def init(
+    studio: Studio,
+    source: Path,
+    *,
+    backend: BackendAddress,
+    labels: Sequence[str] = (),
+    title: str | None = None,
+    project_id: int | None = None,
+    clip: str | None = None,
+    fps: float | None = None,
+    image_format: str = "jpg",
+    document_root: Path | None = None,
+    console: Console | None = None,
+) -> InitResult:
+    """Make a Label Studio project of a clip, or add a clip to a project.
+
+    It may be run again after a failure: the project of this title, the frames that are there, and
+    the connection are found and kept, and only what is missing is added.
+
+    Args:
+        studio: The Label Studio client.
+        source: A video file, or a folder of images.
+        backend: The running service, which the project is connected to.
+        labels: The labels, for a new project.
+        title: Title of the project; by default the source's name.
+        project_id: Add the clip to this project instead.
+        clip: Name of the clip; by default the source's name.
+        fps: Frames a second to take from a video; every frame by default.
+        image_format: "jpg" (quality 95) or "png", for frames that have to be written.
+        document_root: Label Studio's local files document root, where it is on this machine: the
+            frames are put below it. Without one they are uploaded.
+        console: Shows progress; silent without one.
+
+    Raises:
+        InitError: When what was asked for does not fit together.
+        ClipError: When the source can't be read.
+        StudioError: When Label Studio can't do its part.
+    """
+    frames = SourceFrames(source, fps=fps, image_format=image_format)
+    clip = clip or source.resolve().stem
+    result = InitResult(0, "", clip, 0, len(frames))
+    if project_id is None:
+        title = title or source.resolve().stem.ljust(3, "-")[:50]
+        project_id = _ensure_project(studio, title, labels, result.done)
+    else:
+        _check_project(studio, project_id, labels)
+    result.project_id, result.url = project_id, f"{studio.url}/projects/{project_id}/data"
+    studio.set_sampling(project_id)
+    studio.ensure_ranked_tab(project_id)
+    studio.connect_backend(
+        project_id, backend.url, username=backend.username, password=backend.password
+    )
+    result.done.append(f"Connected to the service at {backend.url}.")
+    missing = _missing(studio, project_id, clip, len(frames))
+    if missing:
+        put = placing(studio, frames, project_id, clip, document_root)
+        _add(studio, project_id, frames, missing, clip, put, console)
+    result.added = len(missing)
+    there = len(frames) - len(missing)
+    known = f"; {there} were there" if there else ""
+    result.done.append(f"Added {len(missing)} frames as clip {clip!r}{known}.")
+    return result
+
+
+def _ensure_project(studio: Studio, title: str, labels: Sequence[str], done: list[str]) -> int:
+    found = [row for row in studio.projects(title) if row["title"] == title]
+    if found:
+        project_id = int(found[0]["id"])
+        if not labels or not _has_labels(found[0], labels):
+            raise InitError(
+                f"Label Studio already has a project {title!r} (number {project_id}). Add the clip "
+                f"to it with --project {project_id}, or choose another --title."
+            )
+        done.append(f"Found project {project_id}, {title!r}.")
+        return project_id
+    if not labels:
+        raise InitError("a new project needs labels; name them like this: --labels car,road")
+    if not 3 <= len(title) <= 50:
+        raise InitError(f"the title {title!r} has {len(title)} characters; 3 to 50 are allowed")
+    project_id = studio.create_project(title, make_label_config(list(labels)))
+    done.append(f"Created project {project_id}, {title!r}, with labels {', '.join(labels)}.")
+    return project_id
+
+
+def _check_project(studio: Studio, project_id: int, labels: Sequence[str]) -> None:
+    row = studio.project(project_id)
+    try:
+        parse_label_config(str(row.get("label_config") or ""))
+    except LabelConfigError as error:
+        raise InitError(f"project {project_id} can't be served: {error}") from None
+    if labels and not _has_labels(row, labels):
+        raise InitError(
+            f"project {project_id} has other labels; leave --labels out, or change them in its "
+            "labelling configuration"
+        )
+
+
+def _has_labels(row: dict[str, Any], labels: Sequence[str]) -> bool:
+    try:
+        return parse_label_config(str(row.get("label_config") or "")).labels == tuple(labels)
+    except LabelConfigError:
+        return False
+
+
+def _missing(studio: Studio, project_id: int, clip: str, frames: int) -> list[int]:
+    there = {
+        int(task["data"]["frame"])
+        for task in studio.tasks(project_id)
+        if task["data"].get("clip") == clip and "frame" in task["data"]
+    }
+    if there and max(there) >= frames:
+        raise InitError(
+            f"project {project_id} has a clip {clip!r} with {max(there) + 1} frames, this one has "
+            f"{frames}; give it another name with --clip"
+        )
+    return [position for position in range(frames) if position not in there]
+
+
+def _add(
+    studio: Studio,
+    project_id: int,
+    frames: SourceFrames,
+    positions: Sequence[int],
+    clip: str,
+    put: Put,
+    console: Console | None,
+) -> None:
+    """Put the frames into place part by part, then make all tasks at once: one bell rings."""
+    tasks: list[dict[str, Any]] = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, disable=console is None, transient=True
+    ) as progress:
+        bar = progress.add_task("Frames", total=len(positions))
+        for start in range(0, len(positions), _PART):
+            part = positions[start : start + _PART]
+            for position, url in zip(part, put(part), strict=True):
+                task: dict[str, Any] = {"image": url, "clip": clip, "frame": position}
+                if frames.times is not None:
+                    task["time"] = round(float(frames.times[position]), 6)
+                tasks.append(task)
+            progress.advance(bar, len(part))
+    studio.import_tasks(project_id, tasks)
