@@ -1,0 +1,22 @@
+"""Segmentation networks by name: `build("compact", num_classes)`."""
+
+from model.networks.compact import Compact
+from model.networks.registry import (
+    NETWORKS,
+    NetworkError,
+    NetworkFactory,
+    build,
+    register_network,
+)
+from model.networks.segmenter import Segmenter, class_rows
+
+__all__ = [
+    "NETWORKS",
+    "Compact",
+    "NetworkError",
+    "NetworkFactory",
+    "Segmenter",
+    "build",
+    "class_rows",
+    "register_network",
+]

@@ -1,0 +1,77 @@
+"""Random changes of a labelled frame, so that a few of them teach more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model.losses import IGNORE
+
+__all__ = ["Augmentation", "augment"]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """By how much a labelled frame is changed before the network sees it.
+
+    Attributes:
+        flip: Probability of a left-right flip.
+        scale: Least and most enlargement.
+        shift: Largest shift, as a share of the image's size.
+        rotation: Largest rotation, degrees.
+        colour: Largest change of brightness, contrast and of each channel, as a share.
+    """
+
+    flip: float = 0.5
+    scale: tuple[float, float] = (0.8, 1.4)
+    shift: float = 0.1
+    rotation: float = 5.0
+    colour: float = 0.1
+
+
+def augment(
+    image: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+    how: Augmentation,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Change a frame and its mask alike, at random.
+
+    Args:
+        image: (H, W, 3) uint8.
+        mask: (H, W) uint8.
+        how: By how much.
+        rng: Where chance comes from.
+
+    Returns:
+        Both, of the same shapes; what comes from outside the image is not labelled (255).
+    """
+    height, width = mask.shape
+    scale = float(np.exp(rng.uniform(*np.log(how.scale))))
+    angle = float(rng.uniform(-how.rotation, how.rotation))
+    shift = rng.uniform(-how.shift, how.shift, size=2)
+    flip = rng.random() < how.flip
+    gains = (
+        1.0 + rng.uniform(-how.colour, how.colour, size=3) + rng.uniform(-how.colour, how.colour)
+    )
+    offset = 255.0 * rng.uniform(-how.colour, how.colour)
+    centre = ((width - 1) / 2, (height - 1) / 2)
+    matrix = np.asarray(cv2.getRotationMatrix2D(centre, angle, scale), dtype=np.float64)
+    matrix[:, 2] += shift * (width, height)
+    if flip:
+        matrix[0] *= -1
+        matrix[0, 2] += width - 1
+    image = np.asarray(
+        cv2.warpAffine(
+            image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+        )
+    )
+    mask = np.asarray(
+        cv2.warpAffine(mask, matrix, (width, height), flags=cv2.INTER_NEAREST, borderValue=IGNORE),
+        dtype=np.uint8,
+    )
+    changed = np.clip(image.astype(np.float32) * gains.astype(np.float32) + offset, 0, 255)
+    return changed.astype(np.uint8), mask

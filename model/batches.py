@@ -1,0 +1,230 @@
+"""What a fine-tuning step sees of a clip, at the size it trains at: labelled frames and pairs.
+
+Frames are read when they are needed; only as many bytes of reduced ones stay in memory as
+`ClipBatches` is told.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.augment import Augmentation, augment
+from model.clip import FrameSource
+from model.flow import FlowEstimator, forward_backward_check
+from model.losses import IGNORE
+
+__all__ = ["ClipBatches", "Pair", "to_tensor", "training_size"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two consecutive frames and the flow between them, as `losses.flow_consistency` takes it.
+
+    Attributes:
+        images: (2, 3, H, W) float32, frames t−1 and t.
+        forward: (1, H, W, 2) float32, t−1 → t.
+        backward: (1, H, W, 2) float32, t → t−1.
+        seen_forward: (1, H, W) bool, pixels of t−1 that pass the check.
+        seen_backward: (1, H, W) bool, pixels of t that pass.
+    """
+
+    images: Tensor
+    forward: Tensor
+    backward: Tensor
+    seen_forward: Tensor
+    seen_backward: Tensor
+
+    def to(self, device: torch.device) -> Pair:
+        """Move to a device."""
+        return Pair(
+            self.images.to(device),
+            self.forward.to(device),
+            self.backward.to(device),
+            self.seen_forward.to(device),
+            self.seen_backward.to(device),
+        )
+
+
+def training_size(shape: tuple[int, ...], max_pixels: int) -> tuple[int, int]:
+    """Return (height, width) of an image reduced to at most `max_pixels`, its shape kept."""
+    height, width = shape[:2]
+    factor = min(1.0, (max_pixels / (height * width)) ** 0.5)
+    return max(1, int(height * factor)), max(1, int(width * factor))
+
+
+def to_tensor(image: NDArray[np.uint8]) -> Tensor:
+    """Turn (H, W, 3) uint8 into (3, H, W) float32, 0 to 1."""
+    return torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1).div_(255.0)
+
+
+class _Shelf:
+    """Arrays by key, the least recently used dropped beyond a number of bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._bytes = 0
+        self._arrays: OrderedDict[object, tuple[NDArray[np.generic], ...]] = OrderedDict()
+
+    def get(self, key: object) -> tuple[NDArray[np.generic], ...] | None:
+        if key in self._arrays:
+            self._arrays.move_to_end(key)
+        return self._arrays.get(key)
+
+    def put(self, key: object, *arrays: NDArray[np.generic]) -> None:
+        self._arrays[key] = arrays
+        self._bytes += sum(array.nbytes for array in arrays)
+        while self._bytes > self._limit and self._arrays:
+            _, dropped = self._arrays.popitem(last=False)
+            self._bytes -= sum(array.nbytes for array in dropped)
+
+
+class ClipBatches:
+    """Random labelled batches and random consecutive pairs of one clip.
+
+    Args:
+        source: The clip.
+        labels: Frame index → (H, W) uint8 mask, 255 = ignore; at least one with a label.
+        num_classes: K.
+        flow: Estimates the flow of pairs.
+        max_pixels: Frames larger than this are reduced to it.
+        augmentation: How labelled frames are changed.
+        rng: All chance comes from here.
+        memory: Bytes of reduced frames and of flows that are kept.
+
+    Raises:
+        ValueError: The labels do not fit the clip or the classes, or there is none.
+        ClipError: A labelled frame cannot be read.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        labels: Mapping[int, NDArray[np.uint8]],
+        num_classes: int,
+        *,
+        flow: FlowEstimator,
+        max_pixels: int,
+        augmentation: Augmentation,
+        rng: np.random.Generator,
+        memory: int = 256 * 2**20,
+    ) -> None:
+        self._source = source
+        self._flow = flow
+        self._augmentation = augmentation
+        self._rng = rng
+        self._frames = _Shelf(memory // 2)
+        self._flows = _Shelf(memory // 2)
+        self._size: tuple[int, int] | None = None
+        self._max_pixels = max_pixels
+        self._masks: dict[int, NDArray[np.uint8]] = {}
+        for index in sorted(labels):
+            self._add(index, labels[index], num_classes)
+        self.labelled = list(self._masks)
+        if not self.labelled:
+            raise ValueError(
+                "fine-tuning needs at least one labelled pixel, and no frame of the clip has one"
+            )
+        self._order: list[int] = []
+
+    def _add(self, index: int, mask: NDArray[np.uint8], num_classes: int) -> None:
+        if not 0 <= index < len(self._source):
+            raise ValueError(
+                f"frame {index} is labelled, but the clip's frames are 0 to {len(self._source) - 1}"
+            )
+        image = self._source.read(index)
+        if mask.shape != image.shape[:2] or mask.dtype != np.uint8:
+            raise ValueError(
+                f"the mask of frame {index} must be uint8 of the frame's size {image.shape[:2]};"
+                f" got {mask.dtype} {mask.shape}"
+            )
+        labelled = mask[mask != IGNORE]
+        if labelled.size and int(labelled.max()) >= num_classes:
+            raise ValueError(
+                f"the mask of frame {index} names class {int(labelled.max())}, but there are"
+                f" {num_classes} classes, 0 to {num_classes - 1}"
+            )
+        if labelled.size:
+            self._keep(index, image)
+            self._masks[index] = np.asarray(
+                cv2.resize(mask, self.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT),
+                dtype=np.uint8,
+            )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of all that is yielded."""
+        if self._size is None:
+            self._size = training_size(self._source.read(0).shape, self._max_pixels)
+        return self._size
+
+    def class_shares(self, num_classes: int) -> NDArray[np.float64]:
+        """Return each class's share of the labelled pixels, (K,)."""
+        counts = np.zeros(num_classes, np.int64)
+        for mask in self._masks.values():
+            counts += np.bincount(mask[mask != IGNORE], minlength=num_classes).astype(np.int64)
+        return np.asarray(counts / max(counts.sum(), 1))
+
+    def _keep(self, index: int, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        height, width = self.size
+        small = image
+        if image.shape[:2] != (height, width):
+            small = np.asarray(
+                cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8
+            )
+        self._frames.put(index, small)
+        return small
+
+    def frame(self, index: int) -> NDArray[np.uint8]:
+        """Return frame `index` at the training size, (H, W, 3) uint8."""
+        kept = self._frames.get(index)
+        if kept is not None:
+            return kept[0]  # type: ignore[return-value]
+        return self._keep(index, self._source.read(index))
+
+    def labelled_batch(self, count: int) -> tuple[Tensor, Tensor]:
+        """Draw labelled frames, each as often as the others, and change them at random.
+
+        Returns:
+            (count, 3, H, W) float32 images and (count, H, W) int64 labels, 255 = ignore.
+        """
+        images, masks = [], []
+        for _ in range(count):
+            if not self._order:
+                self._order = [int(i) for i in self._rng.permutation(self.labelled)]
+            index = self._order.pop()
+            image, mask = augment(
+                self.frame(index), self._masks[index], self._augmentation, self._rng
+            )
+            images.append(to_tensor(image))
+            masks.append(torch.from_numpy(mask.astype(np.int64)))
+        return torch.stack(images), torch.stack(masks)
+
+    def pair(self) -> Pair | None:
+        """Draw two consecutive frames, with the flow between them; None in a clip of one."""
+        if len(self._source) < 2:
+            return None
+        index = int(self._rng.integers(1, len(self._source)))
+        before, after = self.frame(index - 1), self.frame(index)
+        flows = self._flows.get(index)
+        if flows is None:
+            flows = tuple(
+                self._flow.flow(*frames).astype(np.float16)
+                for frames in ((before, after), (after, before))
+            )
+            self._flows.put(index, *flows)
+        forward, backward = (flow.astype(np.float32) for flow in flows)
+        return Pair(
+            torch.stack([to_tensor(before), to_tensor(after)]),
+            torch.from_numpy(forward)[None],
+            torch.from_numpy(backward)[None],
+            torch.from_numpy(forward_backward_check(forward, backward))[None],
+            torch.from_numpy(forward_backward_check(backward, forward))[None],
+        )

@@ -1,0 +1,302 @@
+"""Test-time fine-tuning: a network learns one clip from its few labelled frames.
+
+The loss is HVSA's (WACV 2023), L = L_supervised + λ · L_consistency: cross-entropy on what is
+labelled, and flow consistency between consecutive frames of the whole clip.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.augment import Augmentation
+from model.batches import ClipBatches
+from model.clip import FrameSource
+from model.flow import FlowEstimator
+from model.inference import embed, network_evidence
+from model.losses import cross_entropy, flow_consistency
+from model.networks import Segmenter
+
+__all__ = [
+    "FinetuneProgress",
+    "FinetuneReport",
+    "FinetuneSettings",
+    "embed",
+    "finetune",
+    "network_evidence",
+]
+
+
+_WARM_UP = 3
+"""Steps that are slower than the rest: memory is taken, frames are read for the first time."""
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """How a network is fine-tuned.
+
+    Attributes:
+        epochs: Reported units of training.
+        steps_per_epoch: Steps of the optimiser in each.
+        seconds: The most time to take. Where the steps would take longer, fewer are planned, so
+            that the learning rate still falls to zero; the result then depends on the machine's
+            speed. With time to spare it depends on the seed alone.
+        batch: Labelled frames in a step.
+        learning_rate: At the start; it falls by the "poly" policy, (1 − share done)^0.9.
+        weight_decay: Of AdamW.
+        consistency: λ, the weight of flow consistency; 0 leaves the pairs out.
+        class_balance: 0 counts every pixel alike, 1 every class alike.
+        max_pixels: Frames are reduced to this size for the network.
+        augmentation: How labelled frames are changed.
+        seed: Of all chance.
+        device: "cpu", "cuda", "cuda:1", …
+    """
+
+    epochs: int = 20
+    steps_per_epoch: int = 12
+    seconds: float = math.inf
+    batch: int = 2
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-4
+    consistency: float = 1.0
+    class_balance: float = 0.3
+    max_pixels: int = 320 * 240
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense; raises `ValueError` with the setting's name."""
+        for name, least in (
+            ("epochs", 1),
+            ("steps_per_epoch", 1),
+            ("batch", 1),
+            ("max_pixels", 64),
+            ("consistency", 0),
+            ("weight_decay", 0),
+        ):
+            if not getattr(self, name) >= least:
+                raise ValueError(f"{name} must be {least} or more, not {getattr(self, name)}")
+        for name in ("seconds", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        if not 0 <= self.class_balance <= 1:
+            raise ValueError(f"class_balance must be 0 to 1, not {self.class_balance}")
+
+
+@dataclass(frozen=True)
+class FinetuneProgress:
+    """Where fine-tuning stands.
+
+    Attributes:
+        epoch: Epochs done.
+        epochs: Epochs planned, as far as the time allows.
+        losses: The last epoch's mean of each loss, by name.
+        seconds_left: Expected time to the end.
+    """
+
+    epoch: int
+    epochs: int
+    losses: dict[str, float]
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class FinetuneReport:
+    """What fine-tuning did.
+
+    Attributes:
+        steps: Steps taken.
+        planned: Steps that the settings asked for.
+        seconds: Time taken.
+        losses: The last epoch's mean of each loss, by name.
+        stopped: "done" (all planned steps), "time", or "diverged" (a loss was not finite: the
+            weights are those of the last epoch whose losses were).
+        notes: Sentences for people on what was out of the ordinary.
+    """
+
+    steps: int
+    planned: int
+    seconds: float
+    losses: dict[str, float]
+    stopped: str
+    notes: tuple[str, ...] = ()
+
+
+def finetune(
+    network: Segmenter,
+    source: FrameSource,
+    labels: Mapping[int, NDArray[np.uint8]],
+    *,
+    flow: FlowEstimator,
+    settings: FinetuneSettings,
+    progress: Callable[[FinetuneProgress], None] | None = None,
+) -> FinetuneReport:
+    """Fine-tune `network` in place on one clip.
+
+    Args:
+        network: The network, of as many classes as the masks name.
+        source: The clip; a single frame is enough (there is then no flow to be consistent with).
+        labels: Frame index → (H, W) uint8 mask, 255 = ignore; one labelled frame is enough.
+        flow: Estimates the flow of consecutive frames.
+        settings: How.
+        progress: Called after each epoch.
+
+    Returns:
+        What was done. The network is left in evaluation mode on `settings.device`.
+
+    Raises:
+        ValueError: The labels do not fit the clip or the network.
+        ClipError: A frame cannot be read.
+    """
+    return _Training(network, source, labels, flow, settings).run(progress)
+
+
+class _Training:
+    def __init__(
+        self,
+        network: Segmenter,
+        source: FrameSource,
+        labels: Mapping[int, NDArray[np.uint8]],
+        flow: FlowEstimator,
+        settings: FinetuneSettings,
+    ) -> None:
+        self.started = time.monotonic()
+        self.settings = settings
+        self.device = torch.device(settings.device)
+        self.network = network.to(self.device)
+        self.batches = ClipBatches(
+            source,
+            labels,
+            network.num_classes,
+            flow=flow,
+            max_pixels=settings.max_pixels,
+            augmentation=settings.augmentation,
+            rng=np.random.default_rng(settings.seed),
+        )
+        self.weights = self._class_weights()
+        self.optimizer = torch.optim.AdamW(
+            [p for p in network.parameters() if p.requires_grad],
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+        )
+        self.pace = self.elapsed = 0.0
+        self.planned = settings.epochs * settings.steps_per_epoch
+
+    def _class_weights(self) -> Tensor | None:
+        """(K,) weights that a class's pixels count, shares^−balance, 1 on the average pixel."""
+        if self.settings.class_balance == 0:
+            return None
+        shares = self.batches.class_shares(self.network.num_classes)
+        weights = np.maximum(shares, 1e-4) ** -self.settings.class_balance
+        weights /= (weights * shares).sum()
+        return torch.tensor(weights, dtype=torch.float32, device=self.device)
+
+    def run(self, progress: Callable[[FinetuneProgress], None] | None) -> FinetuneReport:
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(self.settings.seed)
+            self.network.train()
+            try:
+                return self._run(progress)
+            finally:
+                self.network.eval()
+
+    def _run(self, progress: Callable[[FinetuneProgress], None] | None) -> FinetuneReport:
+        wanted = self.planned
+        per_epoch = self.settings.steps_per_epoch
+        losses: dict[str, float] = {}
+        sums: dict[str, float] = {}
+        good = self._snapshot()
+        step = since = 0
+        stopped, notes = "done", []
+        while step < self.planned:
+            taken = self._step(step)
+            if taken is None:
+                self.network.load_state_dict(good)
+                stopped = "diverged"
+                notes.append(
+                    f"training diverged at step {step + 1} of {self.planned} (a loss was not"
+                    f" finite); the weights are those of step {step - since}"
+                )
+                break
+            step += 1
+            since += 1
+            for name, value in taken.items():
+                sums[name] = sums.get(name, 0.0) + value
+            elapsed = time.monotonic() - self.started
+            self._keep_pace(step, elapsed)
+            self._replan(step, wanted, elapsed)
+            if since == per_epoch or step >= self.planned:
+                if self._finite():
+                    good = self._snapshot()
+                losses = {name: value / since for name, value in sums.items()}
+                sums, since = {}, 0
+                if progress is not None:
+                    progress(
+                        FinetuneProgress(
+                            math.ceil(step / per_epoch),
+                            math.ceil(self.planned / per_epoch),
+                            losses,
+                            self.pace * (self.planned - step),
+                        )
+                    )
+        if stopped == "done" and step < wanted:
+            stopped = "time"
+        elapsed = time.monotonic() - self.started
+        return FinetuneReport(step, wanted, elapsed, losses, stopped, tuple(notes))
+
+    def _keep_pace(self, step: int, elapsed: float) -> None:
+        taken, self.elapsed = elapsed - self.elapsed, elapsed
+        self.pace = taken if step <= _WARM_UP else self.pace + 0.1 * (taken - self.pace)
+
+    def _replan(self, step: int, wanted: int, elapsed: float) -> None:
+        """Plan as many of the wanted steps as there is time for, at the recent steps' pace."""
+        left = self.settings.seconds - elapsed
+        if left <= 0:
+            self.planned = step
+        elif step > _WARM_UP:
+            self.planned = min(wanted, step + 1 + int(min(left / max(self.pace, 1e-9), wanted)))
+
+    def _step(self, step: int) -> dict[str, float] | None:
+        """Take one step and return its losses; None where it may not be taken."""
+        settings = self.settings
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.learning_rate * (1 - step / self.planned) ** 0.9
+        images, labels = self.batches.labelled_batch(settings.batch)
+        pair = self.batches.pair() if settings.consistency > 0 else None
+        if pair is not None:
+            pair = pair.to(self.device)
+            images = torch.cat([images.to(self.device), pair.images])
+        logits = self.network.logits(images.to(self.device)).float()
+        supervised = cross_entropy(logits[: settings.batch], labels.to(self.device), self.weights)
+        losses = {"supervised": supervised}
+        total = supervised
+        if pair is not None:
+            before, after = logits[settings.batch :].softmax(dim=1).chunk(2)
+            losses["consistency"] = flow_consistency(
+                before, after, pair.forward, pair.backward, pair.seen_forward, pair.seen_backward
+            )
+            total = total + settings.consistency * losses["consistency"]
+        self.optimizer.zero_grad(set_to_none=True)
+        if not bool(torch.isfinite(total)):
+            return None
+        total.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        if not bool(torch.isfinite(norm)):
+            return None
+        self.optimizer.step()
+        return {name: float(loss.detach()) for name, loss in losses.items()}
+
+    def _snapshot(self) -> dict[str, Tensor]:
+        return {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+
+    def _finite(self) -> bool:
+        return all(bool(torch.isfinite(p).all()) for p in self.network.parameters())

@@ -1,0 +1,92 @@
+"""A fine-tuned network's word on a frame: class probabilities, and a descriptor."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from model.batches import to_tensor, training_size
+from model.networks import Segmenter
+from model.propagate import Evidence
+
+__all__ = ["embed", "network_evidence", "predict"]
+
+
+@torch.no_grad()
+def predict(
+    network: Segmenter,
+    image: NDArray[np.uint8],
+    *,
+    max_pixels: int,
+    device: str | torch.device = "cpu",
+) -> NDArray[np.float32]:
+    """Return a network's probabilities for an image.
+
+    Args:
+        network: The network, on `device`.
+        image: (H, W, 3) uint8 RGB.
+        max_pixels: A larger image is reduced to this for the network; the scores are enlarged.
+        device: Where the network is.
+
+    Returns:
+        (K, H, W) float32, summing to 1 over the classes.
+    """
+    network.eval()
+    shape = image.shape[:2]
+    logits = network.logits(_prepare(image, max_pixels).to(device)).float()
+    if logits.shape[2:] != shape:
+        logits = F.interpolate(logits, size=shape, mode="bilinear", align_corners=False)
+    probabilities: NDArray[np.float32] = logits[0].softmax(dim=0).cpu().contiguous().numpy()
+    return probabilities
+
+
+def _prepare(image: NDArray[np.uint8], max_pixels: int) -> torch.Tensor:
+    height, width = training_size(image.shape, max_pixels)
+    if (height, width) != image.shape[:2]:
+        image = np.asarray(
+            cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8
+        )
+    return to_tensor(image)[None]
+
+
+def network_evidence(
+    network: Segmenter, device: str | torch.device = "cpu", *, max_pixels: int = 512 * 384
+) -> Evidence:
+    """Make a network the evidence that `propagate` asks for each frame.
+
+    Args:
+        network: A fine-tuned network.
+        device: Where it is to run.
+        max_pixels: As it was fine-tuned with (`FinetuneSettings.max_pixels`).
+
+    Returns:
+        A callable (index, (H, W, 3) uint8) → (K, H, W) float32 probabilities.
+    """
+    network = network.to(device)
+
+    def evidence(index: int, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return predict(network, image, max_pixels=max_pixels, device=device)
+
+    return evidence
+
+
+@torch.no_grad()
+def embed(
+    network: Segmenter,
+    image: NDArray[np.uint8],
+    *,
+    max_pixels: int = 512 * 384,
+    device: str | torch.device = "cpu",
+) -> NDArray[np.float32]:
+    """Describe a frame by the network's features, averaged over its pixels (HVSA, Eq. 7).
+
+    Returns:
+        (C,) float32.
+    """
+    network.eval()
+    features = network.features(_prepare(image, max_pixels).to(device))
+    described: NDArray[np.float32] = features.float().mean(dim=(2, 3))[0].cpu().numpy()
+    return described

@@ -1,0 +1,44 @@
+"""How far a network's word is to be taken, told by labelled frames that it has not seen.
+
+A network praises itself on frames it was trained on, so its judge must be others: on a first fit
+some key frames are kept from it for the first part of the time; later, the key frames that were
+labelled since it was last trained judge it before it learns them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+__all__ = ["judges"]
+
+
+def judges(
+    keys: Iterable[int], trained_on: Collection[int] = (), *, most: int = 4
+) -> tuple[int, ...]:
+    """Choose the key frames to judge a network by.
+
+    Only frames between two others are taken: at the ends of the clip, propagation would have to
+    do with one side and look worse than it is. Neighbours are not taken both, for each is
+    predicted from the other.
+
+    Args:
+        keys: All labelled frames.
+        trained_on: Those that the network has learnt already.
+        most: How many to take at most.
+
+    Returns:
+        Frame indices in order, evenly spread over the clip; empty where there is none fit.
+    """
+    ordered = sorted(set(keys))
+    fit: list[int] = []
+    previous = -2
+    for place, key in enumerate(ordered):
+        if 0 < place < len(ordered) - 1 and place - previous > 1 and key not in trained_on:
+            fit.append(key)
+            previous = place
+    if len(fit) <= most:
+        return tuple(fit)
+    if most < 1:
+        return ()
+    step = len(fit) / most
+    return tuple(fit[int((number + 0.5) * step)] for number in range(most))

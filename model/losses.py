@@ -1,0 +1,100 @@
+"""Losses of a segmenter, one pure function each.
+
+Logits are (B, K, H, W), labels (B, H, W) int64 with 255 where nobody labelled, probabilities
+(B, K, H, W) summing to 1 over the classes. Every loss is a scalar; where there is nothing to
+learn from (no pixel labelled, none in sight) it is 0, with zero gradients, and never NaN.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["IGNORE", "cross_entropy", "flow_consistency", "warp"]
+
+IGNORE = 255
+"""The label of pixels that do not count."""
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy, averaged over the labelled pixels (any part of an image may be labelled).
+
+    Args:
+        logits: (B, K, H, W).
+        labels: (B, H, W) int64, 255 = ignore.
+        class_weights: (K,), what a pixel of each class counts; the average is weighted by it.
+
+    Returns:
+        A scalar, 0 where no pixel is labelled.
+    """
+    losses = F.cross_entropy(
+        logits, labels, weight=class_weights, ignore_index=IGNORE, reduction="sum"
+    )
+    labelled = labels != IGNORE
+    if class_weights is None:
+        count = labelled.sum().to(losses.dtype)
+    else:
+        count = class_weights[labels.clamp(max=logits.shape[1] - 1)][labelled].sum()
+    return losses / count.clamp(min=1e-6)
+
+
+def warp(image: Tensor, flow: Tensor) -> Tensor:
+    """Look up `image` where `flow` points, bilinearly; outside, the nearest border pixel.
+
+    Args:
+        image: (B, C, H, W).
+        flow: (B, H, W, 2), x first, in pixels: the output at x is `image` at x + flow(x).
+
+    Returns:
+        (B, C, H, W).
+    """
+    height, width = flow.shape[1:3]
+    y = torch.arange(height, device=flow.device, dtype=flow.dtype)
+    x = torch.arange(width, device=flow.device, dtype=flow.dtype)
+    places = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1) + flow
+    scale = torch.tensor(
+        [2.0 / max(width - 1, 1), 2.0 / max(height - 1, 1)], device=flow.device, dtype=flow.dtype
+    )
+    return F.grid_sample(
+        image, places * scale - 1.0, mode="bilinear", padding_mode="border", align_corners=True
+    )
+
+
+def flow_consistency(
+    previous: Tensor,
+    current: Tensor,
+    forward: Tensor,
+    backward: Tensor,
+    seen_forward: Tensor,
+    seen_backward: Tensor,
+) -> Tensor:
+    """How much predictions change along the flow between consecutive frames (HVSA, WACV 2023).
+
+    The mean, over the pixels that pass the forward-backward check, of the squared difference
+    between the probabilities at t and those at t−1 warped to t,
+
+        L = 1/|M| Σ_{x ∈ M} ‖p_t(x) − p_{t−1}(x + w_{t→t−1}(x))‖² / 2,
+
+    and the same from t−1 to t; their average. Gradients reach both frames.
+
+    Args:
+        previous: (B, K, H, W) probabilities at t−1.
+        current: (B, K, H, W) probabilities at t.
+        forward: (B, H, W, 2) flow t−1 → t, in pixels.
+        backward: (B, H, W, 2) flow t → t−1.
+        seen_forward: (B, H, W) bool, pixels of t−1 whose forward flow passes the check.
+        seen_backward: (B, H, W) bool, pixels of t whose backward flow passes.
+
+    Returns:
+        A scalar, 0 (all agree) to 1; 0 where no pixel passes.
+    """
+    there = _difference(previous, warp(current, forward), seen_forward)
+    back = _difference(current, warp(previous, backward), seen_backward)
+    return (there + back) / 2
+
+
+def _difference(first: Tensor, second: Tensor, seen: Tensor) -> Tensor:
+    distance = (first - second).square().sum(dim=1) / 2
+    mask = seen.to(distance.dtype)
+    return (distance * mask).sum() / mask.sum().clamp(min=1.0)

@@ -1,0 +1,283 @@
+"""What a round and `maskloop evaluate` both run on one clip: fine-tune, judge, propagate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.checkpoint import load_checkpoint, save_checkpoint
+from model.clip import FrameSource
+from model.features import appearance
+from model.finetune import FinetuneProgress, FinetuneReport, FinetuneSettings
+from model.flow import get_flow
+from model.inference import embed, network_evidence
+from model.judge import judges
+from model.keyframes import IGNORE, check_keys
+from model.networks import Segmenter, build, class_rows
+from model.propagate import (
+    Evidence,
+    FrameResult,
+    Progress,
+    PropagationSettings,
+    held_out_evidence_weight,
+    nearest,
+    propagate,
+)
+from model.stages import Stages
+
+__all__ = ["METHODS", "ClipAnnotator"]
+
+METHODS = ("nearest", "flow", "network", "maskloop")
+"""How frames are labelled: the nearest key frame's mask, propagation, the network alone, or
+propagation with the network's evidence where that helps."""
+
+_FIRST_PART = 0.35
+"""Share of a first fit in which the judging key frames are kept from the network."""
+
+Labels = Mapping[int, NDArray[np.uint8]]
+
+
+class ClipAnnotator:
+    """Labels every frame of one clip from its key frames.
+
+    Args:
+        source: The clip.
+        class_names: Names of the classes, in the order of the masks' indices.
+        method: One of `METHODS`.
+        flow: Name of a flow estimator.
+        network: Name of a network; unused where the method needs none.
+        finetune: How the network is fine-tuned.
+        propagation: How propagation weighs its sources.
+        device: Where the network runs.
+
+    Raises:
+        ValueError: No such method or flow, or no class.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        class_names: Sequence[str],
+        *,
+        method: str = "maskloop",
+        flow: str = "dis",
+        network: str = "compact",
+        finetune: FinetuneSettings | None = None,
+        propagation: PropagationSettings | None = None,
+        device: str = "cpu",
+    ) -> None:
+        if method not in METHODS:
+            raise ValueError(f"the method must be one of {', '.join(METHODS)}, not {method!r}")
+        if not class_names:
+            raise ValueError("a clip needs at least one class, and the list of names is empty")
+        if len(set(class_names)) < len(class_names):
+            raise ValueError(f"class names must differ; got {', '.join(class_names)}")
+        self.source = source
+        self.class_names = tuple(class_names)
+        self.method = method
+        self.settings = replace(finetune or FinetuneSettings(), device=device)
+        self.propagation = propagation or PropagationSettings()
+        self.evidence_weight = 0.0
+        self.notes: tuple[str, ...] = ()
+        self._flow = get_flow(flow)
+        self._network_name = network
+        self._network: Segmenter | None = None
+        self._trained_on: tuple[int, ...] = ()
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.class_names)
+
+    @property
+    def needs_network(self) -> bool:
+        """Whether the method uses a network at all."""
+        return self.method in ("network", "maskloop")
+
+    def finetune(
+        self,
+        labels: Labels,
+        *,
+        warm_start: Path | None = None,
+        progress: Callable[[FinetuneProgress], None] | None = None,
+    ) -> FinetuneReport | None:
+        """Fine-tune the network on the labels, and judge how far its evidence is to be taken.
+
+        All of it, judging included, keeps to `FinetuneSettings.seconds`.
+
+        Args:
+            labels: Frame index → (H, W) uint8 mask, 255 = ignore.
+            warm_start: A network that `save` wrote, to go on from. Classes of the same name keep
+                what they learnt; a network of another kind is left aside, with a note.
+            progress: Called after each epoch.
+
+        Returns:
+            What was done; None where the method needs no network.
+
+        Raises:
+            ValueError: The labels do not fit the clip or the classes, or there are none.
+            CheckpointError: `warm_start` is damaged.
+            ClipError: A frame cannot be read.
+        """
+        if not self.needs_network:
+            return None
+        started = time.monotonic()
+        labels = check_keys(labels, self.num_classes, len(self.source))
+        self.evidence_weight, self._trained_on, self.notes = 0.0, (), ()
+        if warm_start is not None:
+            self.load(warm_start)
+        warm = self._network is not None and bool(self._trained_on)
+        network = self._network if warm and self._network is not None else self._fresh()
+        stages = Stages(network, self.source, self._flow, self.settings, started, progress)
+        if self.method == "maskloop":
+            held_out = judges(labels, self._trained_on, most=self.propagation.held_out)
+            if held_out and not warm:
+                rest = {index: mask for index, mask in labels.items() if index not in held_out}
+                stages.run(rest, share=_FIRST_PART)
+            if held_out:
+                self.evidence_weight = self._judge(network, labels, held_out)
+                self.notes += (
+                    f"the network's evidence gets the weight {self.evidence_weight:.2f}, judged"
+                    f" on {_frames(held_out)}",
+                )
+        stages.run(labels)
+        self._network, self._trained_on = network, tuple(sorted({*labels, *self._trained_on}))
+        report = stages.report(self.notes)
+        self.notes = report.notes
+        return report
+
+    def _fresh(self) -> Segmenter:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.settings.seed)
+            return build(self._network_name, self.num_classes)
+
+    def _judge(self, network: Segmenter, labels: Labels, held_out: Sequence[int]) -> float:
+        return held_out_evidence_weight(
+            self.source,
+            labels,
+            self.num_classes,
+            self._evidence(network),
+            flow=self._flow,
+            settings=self.propagation,
+            held_out=held_out,
+        )
+
+    def _evidence(self, network: Segmenter) -> Evidence:
+        return network_evidence(network, self.settings.device, max_pixels=self.settings.max_pixels)
+
+    def save(self, path: str | Path, metadata: Mapping[str, Any] | None = None) -> None:
+        """Keep the fine-tuned network, with what `load` needs besides.
+
+        Raises:
+            ValueError: Nothing was fine-tuned yet.
+            CheckpointError: The file cannot be written.
+        """
+        if self._network is None:
+            raise ValueError("there is no fine-tuned network to save; call finetune first")
+        own = {
+            "class_names": list(self.class_names),
+            "trained_on": list(self._trained_on),
+            "evidence_weight": self.evidence_weight,
+        }
+        save_checkpoint(path, self._network, {**(metadata or {}), **own})
+
+    def load(self, path: str | Path) -> dict[str, Any]:
+        """Take a network that `save` wrote; its classes are matched by name.
+
+        A network of another name than this annotator's is left aside, with a note in `notes`.
+
+        Returns:
+            The metadata it was saved with.
+
+        Raises:
+            CheckpointError: The file is missing or damaged.
+        """
+        network, metadata = load_checkpoint(path, self.settings.device)
+        if network.name != self._network_name:
+            self.notes += (
+                f"{path} holds the network {network.name!r} and not {self._network_name!r},"
+                " so fine-tuning begins anew",
+            )
+            return metadata
+        old = [str(name) for name in metadata.get("class_names", ())]
+        if tuple(old) != self.class_names:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.settings.seed)
+                network.change_classes(class_rows(old, self.class_names))
+        self._network = network
+        self._trained_on = tuple(int(index) for index in metadata.get("trained_on", ()))
+        self.evidence_weight = float(metadata.get("evidence_weight", 0.0))
+        return metadata
+
+    def propagate(
+        self, labels: Labels, *, progress: Progress | None = None
+    ) -> Iterator[FrameResult]:
+        """Label every frame; see `model.propagate.propagate`.
+
+        Args:
+            labels: Frame index → (H, W) uint8 mask, 255 = ignore.
+            progress: Called with (frames done, frames in all).
+
+        Raises:
+            ValueError: The labels do not fit, or the method is "network" and there is none yet.
+            ClipError: A frame cannot be read.
+        """
+        if self.method == "nearest":
+            return nearest(self.source, labels, self.num_classes, progress=progress)
+        if self.method == "network":
+            if self._network is None:
+                raise ValueError("there is no fine-tuned network; call finetune or load first")
+            keys = check_keys(labels, self.num_classes, len(self.source))
+            return self._predicted(keys, self._evidence(self._network), progress)
+        helps = self.method == "maskloop" and self._network is not None and self.evidence_weight > 0
+        return propagate(
+            self.source,
+            labels,
+            self.num_classes,
+            flow=self._flow,
+            settings=self.propagation,
+            evidence=self._evidence(self._network) if helps and self._network else None,
+            evidence_weight=self.evidence_weight if helps else 0.0,
+            progress=progress,
+        )
+
+    def _predicted(
+        self, keys: Labels, evidence: Evidence, progress: Progress | None
+    ) -> Iterator[FrameResult]:
+        """Yield what the network says; of key frames only where nobody labelled."""
+        for index in range(len(self.source)):
+            probabilities = evidence(index, self.source.read(index))
+            confidence = probabilities.max(axis=0)
+            mask = keys.get(index)
+            if mask is not None:
+                labelled = mask != IGNORE
+                onehot = mask == np.arange(self.num_classes)[:, None, None]
+                probabilities = np.where(labelled, onehot, probabilities).astype(np.float32)
+                confidence = np.where(labelled, np.float32(1), confidence)
+            yield FrameResult(index, probabilities, confidence, mask is not None)
+            if progress is not None:
+                progress(index + 1, len(self.source))
+
+    def embed(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Describe a frame, (C,) float32: by the network once there is one, else by appearance."""
+        if self._network is None:
+            return appearance(image)
+        return embed(
+            self._network,
+            image,
+            max_pixels=self.settings.max_pixels,
+            device=self.settings.device,
+        )
+
+
+def _frames(indices: Sequence[int]) -> str:
+    if len(indices) == 1:
+        return f"frame {indices[0]}"
+    return f"frames {', '.join(map(str, indices[:-1]))} and {indices[-1]}"

@@ -1,0 +1,88 @@
+"""Fine-tuning in parts that share the time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.clip import FrameSource
+from model.finetune import FinetuneProgress, FinetuneReport, FinetuneSettings, finetune
+from model.flow import FlowEstimator
+from model.networks import Segmenter
+
+__all__ = ["Stages"]
+
+
+class Stages:
+    """Fine-tuning in one or two parts that share the time and report as one."""
+
+    def __init__(
+        self,
+        network: Segmenter,
+        source: FrameSource,
+        flow: FlowEstimator,
+        settings: FinetuneSettings,
+        started: float,
+        progress: Callable[[FinetuneProgress], None] | None,
+    ) -> None:
+        self._network = network
+        self._source = source
+        self._flow = flow
+        self._settings = settings
+        self._started = started
+        self._progress = progress
+        self._reports: list[FinetuneReport] = []
+        self._epochs = 0
+
+    def run(self, labels: Mapping[int, NDArray[np.uint8]], *, share: float | None = None) -> None:
+        """Fine-tune for a share of the epochs and the time, or (None) for all that is left."""
+        settings, before = self._settings, self._epochs
+        spent = time.monotonic() - self._started
+        if share is None:
+            epochs, seconds = settings.epochs - before, settings.seconds - spent
+        else:
+            epochs, seconds = round(settings.epochs * share), (settings.seconds - spent) * share
+        part = replace(
+            settings,
+            epochs=max(1, epochs),
+            seconds=max(1.0, seconds),
+            seed=settings.seed + len(self._reports),
+        )
+
+        def report(step: FinetuneProgress) -> None:
+            if self._progress is not None:
+                later = 0 if share is None else settings.epochs - part.epochs
+                seconds_left = step.seconds_left / (1.0 if share is None else share)
+                self._progress(
+                    FinetuneProgress(
+                        before + step.epoch, before + step.epochs + later, step.losses, seconds_left
+                    )
+                )
+
+        self._reports.append(
+            finetune(
+                self._network,
+                self._source,
+                labels,
+                flow=self._flow,
+                settings=part,
+                progress=report,
+            )
+        )
+        self._epochs += part.epochs
+
+    def report(self, notes: tuple[str, ...]) -> FinetuneReport:
+        """Return one report of all parts."""
+        stopped = [report.stopped for report in self._reports]
+        return FinetuneReport(
+            steps=sum(report.steps for report in self._reports),
+            planned=sum(report.planned for report in self._reports),
+            seconds=time.monotonic() - self._started,
+            losses=self._reports[-1].losses,
+            stopped=next((reason for reason in ("diverged", "time") if reason in stopped), "done"),
+            notes=(*notes, *(note for report in self._reports for note in report.notes)),
+        )

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from model.augment import Augmentation
+from model.batches import ClipBatches, to_tensor, training_size
+from model.flow import DISFlow
+from tests.model.moving import MovingClip
+
+_STILL = Augmentation(flip=0.0, scale=(1.0, 1.0), shift=0.0, rotation=0.0, colour=0.0)
+
+
+def _batches(
+    clip: MovingClip,
+    labels: dict[int, np.ndarray] | None = None,
+    max_pixels: int = 10**6,
+    memory: int = 2**20,
+) -> ClipBatches:
+    return ClipBatches(
+        clip,
+        {0: clip.mask(0)} if labels is None else labels,
+        3,
+        flow=DISFlow(),
+        max_pixels=max_pixels,
+        augmentation=_STILL,
+        rng=np.random.default_rng(0),
+        memory=memory,
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "max_pixels", "expected"),
+    [((480, 640), 480 * 640, (480, 640)), ((480, 640), 480 * 160, (240, 320)), ((9, 9), 1, (1, 1))],
+)
+def test_training_size_keeps_the_shape(
+    shape: tuple[int, int], max_pixels: int, expected: tuple[int, int]
+) -> None:
+    assert training_size(shape, max_pixels) == expected
+
+
+def test_to_tensor_is_channels_first_between_0_and_1() -> None:
+    image = np.zeros((4, 6, 3), np.uint8)
+    image[1, 2] = (255, 0, 51)
+    tensor = to_tensor(image)
+    assert tensor.shape == (3, 4, 6)
+    assert tensor[:, 1, 2].tolist() == pytest.approx([1.0, 0.0, 0.2])
+
+
+class TestLabelledBatch:
+    def test_is_what_was_labelled(self) -> None:
+        clip = MovingClip()
+        images, labels = _batches(clip).labelled_batch(2)
+        assert images.shape == (2, 3, 48, 64)
+        assert labels.dtype == torch.int64
+        assert np.array_equal(labels[0].numpy(), clip.mask(0))
+        assert torch.equal(images[1], to_tensor(clip.read(0)))
+
+    def test_every_labelled_frame_gets_its_turn(self) -> None:
+        clip = MovingClip()
+        batches = _batches(clip, {i: clip.mask(i) for i in (0, 4, 8)})
+        images, _ = batches.labelled_batch(3)
+        assert len({float(image.sum()) for image in images}) == 3
+
+    def test_is_reduced_to_the_training_size(self) -> None:
+        images, labels = _batches(MovingClip(), max_pixels=48 * 64 // 4).labelled_batch(1)
+        assert images.shape == (1, 3, 24, 32)
+        assert labels.shape == (1, 24, 32)
+        assert set(labels.unique().tolist()) == {0, 1, 2}
+
+    def test_frames_without_a_label_are_left_out(self) -> None:
+        clip = MovingClip()
+        blank = np.full((48, 64), 255, np.uint8)
+        assert _batches(clip, {0: blank, 3: clip.mask(3)}).labelled == [3]
+
+
+class TestPair:
+    def test_flow_joins_the_two_frames(self) -> None:
+        batches = _batches(MovingClip())
+        for _ in range(4):
+            pair = batches.pair()
+            assert pair is not None
+            assert pair.images.shape == (2, 3, 48, 64)
+            assert pair.forward.shape == pair.backward.shape == (1, 48, 64, 2)
+            assert pair.seen_forward.dtype == torch.bool
+            assert float(pair.seen_backward.float().mean()) > 0.5
+
+    def test_is_the_same_the_second_time(self) -> None:
+        clip = MovingClip(frames=2)
+        batches = _batches(clip)
+        first, second = batches.pair(), batches.pair()
+        assert first is not None
+        assert second is not None
+        assert torch.equal(first.forward, second.forward)
+        assert torch.equal(first.images, second.images)
+
+    def test_one_frame_has_no_neighbour(self) -> None:
+        assert _batches(MovingClip(frames=1)).pair() is None
+
+
+def test_frames_are_kept_only_as_far_as_memory_goes() -> None:
+    clip = MovingClip(frames=10)
+    batches = _batches(clip, memory=2 * 3 * clip.width * clip.height * 3)
+    for index in (1, 2, 3, 3, 1, 2):
+        batches.frame(index)
+    assert clip.reads[-3:] == [1, 2, 3]
+    for index in (4, 1, 3):
+        batches.frame(index)
+    assert clip.reads[-2:] == [4, 3]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({}, "at least one labelled pixel"),
+        ({0: np.full((48, 64), 255, np.uint8)}, "at least one labelled pixel"),
+        ({12: np.zeros((48, 64), np.uint8)}, "frame 12 is labelled.* 0 to 11"),
+        ({2: np.zeros((8, 8), np.uint8)}, r"mask of frame 2 .*got uint8 \(8, 8\)"),
+        ({2: np.zeros((48, 64), np.int64)}, r"mask of frame 2 .*got int64"),
+        ({1: np.full((48, 64), 3, np.uint8)}, "frame 1 names class 3, but there are 3 classes"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(labels: dict[int, np.ndarray], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        _batches(MovingClip(), labels)
+
+
+def test_class_shares_are_of_labelled_pixels() -> None:
+    mask = np.full((48, 64), 255, np.uint8)
+    mask[0, :10], mask[1, :30] = 0, 2
+    assert _batches(MovingClip(), {0: mask}).class_shares(3).tolist() == [0.25, 0.0, 0.75]

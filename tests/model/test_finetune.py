@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from model import finetune as module
+from model.augment import Augmentation
+from model.finetune import (
+    FinetuneProgress,
+    FinetuneReport,
+    FinetuneSettings,
+    finetune,
+    network_evidence,
+)
+from model.flow import DISFlow
+from model.networks import Segmenter, build
+from tests.model.moving import MovingClip, share_right
+
+_QUICK = FinetuneSettings(
+    epochs=3,
+    steps_per_epoch=4,
+    learning_rate=5e-3,
+    augmentation=Augmentation(flip=0.0, shift=0.05, colour=0.05),
+)
+
+
+def _network(seed: int = 0) -> Segmenter:
+    torch.manual_seed(seed)
+    return build("compact", 3, widths=[8, 16, 16, 16])
+
+
+def _run(
+    network: Segmenter, clip: MovingClip, keys: tuple[int, ...] = (0, 6, 11), **changes: Any
+) -> FinetuneReport:
+    progress = changes.pop("progress", None)
+    return finetune(
+        network,
+        clip,
+        {index: clip.mask(index) for index in keys},
+        flow=DISFlow("ultrafast"),
+        settings=replace(_QUICK, **changes),
+        progress=progress,
+    )
+
+
+def _weights(network: Segmenter) -> torch.Tensor:
+    return torch.cat([value.flatten() for value in network.state_dict().values()])
+
+
+def test_labels_of_a_few_frames_teach_the_others() -> None:
+    clip, network = MovingClip(), _network()
+    report = _run(network, clip, epochs=8, steps_per_epoch=10)
+    evidence = network_evidence(network)
+    predicted = {i: evidence(i, clip.read(i)).argmax(axis=0) for i in (3, 8)}
+    assert report.stopped == "done"
+    assert report.steps == report.planned == 80
+    assert share_right(clip, predicted) > 0.8
+    assert not network.training
+
+
+@pytest.mark.parametrize("keys", [(0,), (5,)])
+def test_one_labelled_frame_is_enough(keys: tuple[int, ...]) -> None:
+    report = _run(_network(), MovingClip(), keys)
+    assert report.steps == 12
+    assert set(report.losses) == {"supervised", "consistency"}
+
+
+def test_a_clip_of_one_frame_has_nothing_to_be_consistent_with() -> None:
+    report = _run(_network(), MovingClip(frames=1), (0,))
+    assert set(report.losses) == {"supervised"}
+
+
+def test_without_consistency_unlabelled_frames_are_not_read() -> None:
+    clip = MovingClip()
+    _run(_network(), clip, consistency=0.0)
+    assert set(clip.reads) <= {0, 6, 11}
+
+
+def test_consistency_makes_predictions_follow_the_flow() -> None:
+    """More of it leaves less of it, over the same steps."""
+    without, much = (
+        _run(_network(), MovingClip(), epochs=6, consistency=weight).losses["consistency"]
+        for weight in (1e-6, 20.0)
+    )
+    assert much < without
+
+
+def test_same_seed_same_network() -> None:
+    networks = [_network() for _ in range(3)]
+    for network, seed in zip(networks, (7, 7, 8), strict=True):
+        torch.manual_seed(int(torch.randint(1000, ())))
+        _run(network, MovingClip(), seed=seed)
+    first, second, other = map(_weights, networks)
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_the_callers_generator_is_left_alone() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    network = _network()
+    torch.manual_seed(3)
+    _run(network, MovingClip(), (0,))
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_progress_tells_every_epoch() -> None:
+    told: list[FinetuneProgress] = []
+    _run(_network(), MovingClip(), progress=told.append)
+    assert [(p.epoch, p.epochs) for p in told] == [(1, 3), (2, 3), (3, 3)]
+    assert all(math.isfinite(p.losses["supervised"]) for p in told)
+    assert told[-1].seconds_left == 0.0
+
+
+class _Clock:
+    """A clock on which every look takes a while."""
+
+    def __init__(self, step: float) -> None:
+        self.now, self.step = 0.0, step
+
+    def monotonic(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+@pytest.mark.parametrize("seconds", [0.5, 3.0, 8.0])
+def test_time_is_kept_and_the_learning_rate_still_falls(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    take = torch.optim.AdamW.step
+
+    def step(self: torch.optim.AdamW, *rest: Any) -> Any:
+        rates.append(self.param_groups[0]["lr"])
+        return take(self, *rest)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    monkeypatch.setattr(module, "time", _Clock(0.5))
+    report = _run(_network(), MovingClip(), (0,), epochs=100, seconds=seconds)
+    assert report.stopped == "time"
+    assert report.planned == 400
+    assert 1 <= report.steps <= seconds / 0.5
+    assert len(rates) == report.steps
+    if report.steps > 10:
+        assert rates[-1] < 0.25 * rates[0]
+
+
+class _Exploding:
+    """Makes a network's scores infinite from some call on."""
+
+    def __init__(self, network: Segmenter, after: int) -> None:
+        self.calls, self.after, self.inner = 0, after, network.logits
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        logits = self.inner(images)
+        return logits * math.inf if self.calls > self.after else logits
+
+
+@pytest.mark.parametrize(("after", "kept"), [(0, 0), (6, 4), (8, 8)])
+def test_a_loss_that_is_not_finite_goes_back_to_the_last_good_weights(
+    after: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, good = _network(), [_weights(_network())]
+    monkeypatch.setattr(network, "logits", _Exploding(network, after))
+    report = _run(network, MovingClip(), progress=lambda _: good.append(_weights(network)))
+    assert report.stopped == "diverged"
+    assert report.steps == after
+    assert report.notes == (
+        f"training diverged at step {after + 1} of 12 (a loss was not finite); the weights are"
+        f" those of step {kept}",
+    )
+    assert torch.equal(_weights(network), good[kept // 4])
+    assert torch.isfinite(_weights(network)).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs must be 1 or more, not 0"),
+        ({"batch": 0}, "batch must be 1 or more"),
+        ({"seconds": 0.0}, "seconds must be above 0"),
+        ({"seconds": math.nan}, "seconds must be above 0"),
+        ({"learning_rate": -1.0}, "learning_rate must be above 0"),
+        ({"consistency": -0.1}, "consistency must be 0 or more"),
+        ({"class_balance": 1.5}, "class_balance must be 0 to 1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FinetuneSettings(**changes)
+
+
+def test_a_rare_class_is_learnt() -> None:
+    clip = MovingClip()
+    labels = {0: np.where(clip.mask(0) == 2, 2, 0).astype(np.uint8)}
+    labels[0][:, ::2] = np.where(labels[0][:, ::2] == 0, 255, labels[0][:, ::2])
+    report = finetune(
+        _network(), clip, labels, flow=DISFlow(), settings=replace(_QUICK, class_balance=1.0)
+    )
+    assert math.isfinite(report.losses["supervised"])

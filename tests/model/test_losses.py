@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from model.losses import cross_entropy, flow_consistency, warp
+
+
+def _logits(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), requires_grad=True)
+
+
+class TestCrossEntropy:
+    def test_by_hand(self) -> None:
+        logits = torch.tensor([[[[2.0]], [[0.0]], [[0.0]]]])
+        labels = torch.zeros(1, 1, 1, dtype=torch.int64)
+        expected = -math.log(math.exp(2) / (math.exp(2) + 2))
+        assert float(cross_entropy(logits, labels)) == pytest.approx(expected, rel=1e-5)
+
+    def test_only_labelled_pixels_count(self) -> None:
+        logits = _logits(1, 3, 4, 4)
+        labels = torch.randint(0, 3, (1, 4, 4), generator=torch.Generator().manual_seed(1))
+        labels[:, :2] = 255
+        part = cross_entropy(logits[:, :, 2:], labels[:, 2:])
+        whole = cross_entropy(logits, labels)
+        assert torch.allclose(whole, part)
+        (gradient,) = torch.autograd.grad(whole, logits)
+        assert not gradient[:, :, :2].any()
+        assert gradient[:, :, 2:].any()
+
+    @pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 2.0, 3.0])])
+    def test_nothing_labelled_is_zero_and_can_be_differentiated(
+        self, weights: Tensor | None
+    ) -> None:
+        logits = _logits(2, 3, 4, 4)
+        loss = cross_entropy(logits, torch.full((2, 4, 4), 255), weights)
+        loss.backward()
+        assert float(loss.detach()) == 0.0
+        assert logits.grad is not None
+        assert not logits.grad.any()
+
+    def test_a_better_prediction_costs_less(self) -> None:
+        labels = torch.zeros(1, 2, 2, dtype=torch.int64)
+        worse, better = torch.zeros(1, 2, 2, 2), torch.zeros(1, 2, 2, 2)
+        better[:, 0] = 1.0
+        assert cross_entropy(better, labels) < cross_entropy(worse, labels)
+
+    def test_weights_shift_what_counts(self) -> None:
+        logits = torch.tensor([[[[3.0, 3.0]], [[0.0, 0.0]]]])
+        labels = torch.tensor([[[0, 1]]])
+        plain = cross_entropy(logits, labels)
+        heavy = cross_entropy(logits, labels, torch.tensor([1.0, 9.0]))
+        assert heavy > plain
+
+    def test_equal_weights_change_nothing(self) -> None:
+        logits, labels = _logits(1, 3, 4, 4), torch.ones(1, 4, 4, dtype=torch.int64)
+        weighted = cross_entropy(logits, labels, torch.full((3,), 7.0))
+        assert torch.allclose(weighted, cross_entropy(logits, labels))
+
+
+class TestWarp:
+    def test_no_flow_changes_nothing(self) -> None:
+        image = torch.rand(2, 3, 5, 7)
+        assert torch.allclose(warp(image, torch.zeros(2, 5, 7, 2)), image, atol=1e-5)
+
+    def test_whole_pixels_are_looked_up_x_first(self) -> None:
+        image = torch.arange(12.0).reshape(1, 1, 3, 4)
+        flow = torch.zeros(1, 3, 4, 2)
+        flow[..., 0] = 1.0
+        warped = warp(image, flow)
+        assert torch.allclose(warped[..., :3], image[..., 1:], atol=1e-4)
+        assert torch.allclose(warped[..., 3], image[..., 3], atol=1e-4)
+
+    def test_one_row_is_an_image(self) -> None:
+        assert torch.isfinite(warp(torch.rand(1, 2, 1, 4), torch.zeros(1, 1, 4, 2))).all()
+
+
+def _shifted(pixels: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Probabilities that move right by `pixels`, the flow that says so, and who is in sight."""
+    before = torch.rand(1, 3, 6, 12, generator=torch.Generator().manual_seed(2)).softmax(1)
+    after = before.roll(pixels, dims=3)
+    forward = torch.zeros(1, 6, 12, 2)
+    forward[..., 0] = pixels
+    seen_forward = torch.ones(1, 6, 12, dtype=torch.bool)
+    seen_forward[..., 12 - pixels :] = False
+    seen_backward = torch.ones(1, 6, 12, dtype=torch.bool)
+    seen_backward[..., :pixels] = False
+    return before, after, forward, -forward, seen_forward, seen_backward
+
+
+class TestFlowConsistency:
+    def test_what_moves_with_the_flow_is_consistent(self) -> None:
+        assert float(flow_consistency(*_shifted(2))) == pytest.approx(0.0, abs=1e-8)
+
+    def test_what_stays_behind_is_not(self) -> None:
+        before, _, *rest = _shifted(2)
+        assert float(flow_consistency(before, before, *rest)) > 1e-3
+
+    def test_is_at_most_one(self) -> None:
+        first = torch.zeros(1, 2, 3, 3)
+        first[:, 0] = 1.0
+        still, seen = torch.zeros(1, 3, 3, 2), torch.ones(1, 3, 3, dtype=torch.bool)
+        loss = flow_consistency(first, first.flip(1), still, still, seen, seen)
+        assert float(loss) == pytest.approx(1.0)
+
+    def test_pixels_that_fail_the_check_do_not_count(self) -> None:
+        before, after, forward, backward, seen_forward, seen_backward = _shifted(2)
+        after = after.clone()
+        after[:, :, 0, :2] = torch.tensor([1.0, 0.0, 0.0])[:, None]
+        seen_backward[:, 0, :4] = False
+        loss = flow_consistency(before, after, forward, backward, seen_forward, seen_backward)
+        assert float(loss) == pytest.approx(0.0, abs=1e-8)
+
+    def test_nothing_in_sight_is_zero_and_can_be_differentiated(self) -> None:
+        before, after, forward, backward, *_ = _shifted(1)
+        before = before.requires_grad_()
+        unseen = torch.zeros(1, 6, 12, dtype=torch.bool)
+        loss = flow_consistency(before, after, forward, backward, unseen, unseen)
+        loss.backward()
+        assert float(loss.detach()) == 0.0
+
+    def test_is_symmetric_in_time(self) -> None:
+        before, after, forward, backward, seen_forward, seen_backward = _shifted(2)
+        after = after.roll(1, dims=2)
+        there = flow_consistency(before, after, forward, backward, seen_forward, seen_backward)
+        back = flow_consistency(after, before, backward, forward, seen_backward, seen_forward)
+        assert torch.allclose(there, back)
+
+    def test_teaches_both_frames(self) -> None:
+        before, after, *rest = _shifted(2)
+        before, after = before.clone().requires_grad_(), after.roll(1, 2).requires_grad_()
+        flow_consistency(before, after, *rest).backward()
+        assert before.grad is not None
+        assert before.grad.any()
+        assert after.grad is not None
+        assert after.grad.any()

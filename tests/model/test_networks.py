@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from model.networks import (
+    NETWORKS,
+    NetworkError,
+    Segmenter,
+    build,
+    class_rows,
+    register_network,
+    registry,
+)
+
+
+class NetworkContract:
+    """What every network must do; a test class inherits it and names its network."""
+
+    name: str
+    max_parameters: int | None = None
+
+    @pytest.fixture
+    def network(self) -> Segmenter:
+        torch.manual_seed(0)
+        return self.make(3)
+
+    def make(self, num_classes: int) -> Segmenter:
+        return build(self.name, num_classes)
+
+    def test_tells_its_name_and_classes(self, network: Segmenter) -> None:
+        assert network.name == self.name
+        assert network.num_classes == 3
+
+    @pytest.mark.parametrize("size", [(64, 96), (45, 61), (33, 32)])
+    def test_logits_have_the_size_of_the_image(
+        self, network: Segmenter, size: tuple[int, int]
+    ) -> None:
+        logits = network.eval().logits(torch.rand(2, 3, *size))
+        assert logits.shape == (2, 3, *size)
+        assert logits.dtype == torch.float32
+        assert torch.isfinite(logits).all()
+
+    def test_features_do_not_depend_on_the_classes(self, network: Segmenter) -> None:
+        images = torch.rand(2, 3, 64, 64)
+        with torch.no_grad():
+            before = network.eval().features(images)
+            network.change_classes([0, None, 2, None])
+            after = network.features(images)
+        assert before.ndim == 4
+        assert before.shape[0] == 2
+        assert torch.equal(before, after)
+
+    def test_an_image_is_scored_alike_alone_and_in_a_batch(self, network: Segmenter) -> None:
+        images = torch.rand(3, 3, 48, 48)
+        with torch.no_grad():
+            together = network.eval().logits(images)
+            alone = torch.cat([network.logits(image[None]) for image in images])
+        assert torch.allclose(together, alone, atol=1e-4)
+
+    def test_every_weight_learns(self, network: Segmenter) -> None:
+        network.train()
+        network.logits(torch.rand(2, 3, 64, 64)).square().mean().backward()
+        without = [name for name, p in network.named_parameters() if p.grad is None]
+        assert not without
+        assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+
+    def test_learns_one_image_by_heart(self, network: Segmenter) -> None:
+        torch.manual_seed(1)
+        image = torch.rand(1, 3, 32, 32) * 0.2
+        image[:, 0, :, 16:] += 0.7
+        labels = torch.zeros(1, 32, 32, dtype=torch.int64)
+        labels[:, :, 16:] = 1
+        network.train()
+        optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
+        losses = []
+        for _ in range(30):
+            loss = nn.functional.cross_entropy(network.logits(image), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss.detach()))
+        assert losses[-1] < 0.3 * losses[0]
+
+    def test_classes_of_the_same_name_keep_what_they_learnt(self, network: Segmenter) -> None:
+        images = torch.rand(1, 3, 48, 48)
+        with torch.no_grad():
+            before = network.eval().logits(images)
+            network.change_classes(class_rows(["a", "b", "c"], ["c", "new", "a"]))
+            after = network.logits(images)
+        assert network.num_classes == 3
+        assert torch.allclose(after[:, 0], before[:, 2], atol=1e-5)
+        assert torch.allclose(after[:, 2], before[:, 0], atol=1e-5)
+        assert not torch.allclose(after[:, 1], before[:, 1], atol=1e-5)
+
+    @pytest.mark.parametrize("rows", [[], [3], [-1, 0]])
+    def test_refuses_classes_it_does_not_have(
+        self, network: Segmenter, rows: list[int | None]
+    ) -> None:
+        with pytest.raises(ValueError, match="class"):
+            network.change_classes(rows)
+
+    def test_can_be_built_again_from_its_options(self, network: Segmenter) -> None:
+        other = build(network.name, network.num_classes, **dict(network.options()))
+        other.load_state_dict(network.state_dict())
+        images = torch.rand(1, 3, 40, 56)
+        with torch.no_grad():
+            assert torch.equal(network.eval().logits(images), other.eval().logits(images))
+
+    def test_is_the_same_for_the_same_seed(self, network: Segmenter) -> None:
+        torch.manual_seed(0)
+        again = self.make(3)
+        for first, second in zip(network.parameters(), again.parameters(), strict=True):
+            assert torch.equal(first, second)
+
+    def test_is_small_enough(self, network: Segmenter) -> None:
+        if self.max_parameters is not None:
+            assert sum(p.numel() for p in network.parameters()) <= self.max_parameters
+
+    def test_has_no_batch_statistics(self, network: Segmenter) -> None:
+        """Batches of one or two frames are too small for them."""
+        if self.name == "compact":
+            assert not any(
+                isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules()
+            )
+
+
+class TestCompact(NetworkContract):
+    name = "compact"
+    max_parameters = 3_000_000
+
+    def test_one_pixel_is_an_image(self, network: Segmenter) -> None:
+        assert network.eval().logits(torch.rand(1, 3, 1, 1)).shape == (1, 3, 1, 1)
+
+    @pytest.mark.parametrize("widths", [(8, 16, 24), (8, 16, 24, 30), (0, 8, 8, 8)])
+    def test_refuses_widths_that_do_not_fit(self, widths: Sequence[int]) -> None:
+        with pytest.raises(ValueError, match="widths must be four multiples of 8"):
+            build("compact", 2, widths=widths)
+
+
+class _Flat(Segmenter):
+    """Scores each pixel by its colour alone."""
+
+    name = "flat"
+
+    def __init__(self, num_classes: int, variant: str = "", **options: Any) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.variant = variant
+        self.head = nn.Conv2d(3, num_classes, 1)
+
+    def logits(self, images: Tensor) -> Tensor:
+        out: Tensor = self.head(images)
+        return out
+
+    def features(self, images: Tensor) -> Tensor:
+        return images
+
+    def classifiers(self) -> Sequence[tuple[nn.Module, str]]:
+        return [(self, "head")]
+
+
+class TestRegistry:
+    @pytest.fixture(autouse=True)
+    def own_networks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(registry, "NETWORKS", NETWORKS.copy())
+
+    def test_a_registered_network_is_built_by_its_name(self) -> None:
+        register_network("flat", _Flat)
+        assert isinstance(build("flat", 2), _Flat)
+
+    def test_what_follows_a_colon_is_the_variant(self) -> None:
+        register_network("flat", _Flat)
+        network = build("flat:a:b", 2)
+        assert isinstance(network, _Flat)
+        assert network.variant == "a:b"
+        assert network.name == "flat:a:b"
+
+    def test_an_installed_package_can_offer_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Point:
+            name = "theirs"
+
+            def load(self) -> type[_Flat]:
+                return _Flat
+
+        def entry_points(group: str) -> list[Point]:
+            return [Point()] if group == "maskloop.networks" else []
+
+        monkeypatch.setattr(registry, "entry_points", entry_points)
+        assert isinstance(build("theirs", 4), _Flat)
+
+    def test_an_unknown_name_is_refused_with_those_there_are(self) -> None:
+        with pytest.raises(NetworkError, match=r"'resnet'; the networks are .*compact"):
+            build("resnet", 2)
+
+    @pytest.mark.parametrize("name", ["compact", "a:b", ""])
+    def test_a_name_that_is_taken_or_no_name_is_refused(self, name: str) -> None:
+        with pytest.raises(ValueError, match="name"):
+            register_network(name, _Flat)
+
+    @pytest.mark.parametrize("num_classes", [0, -1])
+    def test_no_class_is_refused(self, num_classes: int) -> None:
+        with pytest.raises(NetworkError, match="at least one class"):
+            build("compact", num_classes)
+
+    def test_an_option_that_it_does_not_know_is_refused(self) -> None:
+        with pytest.raises(NetworkError, match="depth"):
+            build("compact", 2, depth=3)
+
+
+def test_class_rows_match_by_name() -> None:
+    assert class_rows(["a", "b"], ["b", "c", "a"]) == [1, None, 0]
