@@ -1,0 +1,235 @@
+"""Rounds with the real model on a small rendered clip; Label Studio is played."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from backend.artifacts import Artifacts
+from backend.formats import decode
+from backend.labelconfig import make_label_config, parse_label_config
+from backend.rounds import NothingToServeError, RoundRunner, make_version
+from backend.settings import load_settings
+from backend.store import Store
+from backend.studio import StudioError
+from backend.tables import Round
+from model.synthetic import render_clip
+from tests.backend.played_studio import Folder, PlayedStudio
+
+FRAMES = 12
+
+
+class Scene:
+    def __init__(self, folder: Path, **settings: object) -> None:
+        self.clip = render_clip(FRAMES, (96, 72), seed=3)
+        for index in range(FRAMES):
+            path = folder / "media" / "toy" / f"{index:05d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), self.clip.read(index)[..., ::-1])
+        chosen = {"finetune_seconds": 1, "budget": 3, "method": "flow", **settings}
+        self.settings = load_settings(model_dir=folder / "state", **chosen)
+        self.store = Store(self.settings.resolved_database_url)
+        self.artifacts = Artifacts(self.settings.model_dir / "projects")
+        self.studio = PlayedStudio(self.clip, folder)
+        self.media = Folder(folder / "media")
+        self.store.ring(1)
+
+    @property
+    def runner(self) -> RoundRunner:
+        """A runner as a restarted worker has it: it remembers nothing."""
+        return RoundRunner(
+            self.store, self.artifacts, self.studio, self.media, self.settings  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def round(self) -> Round:
+        row = self.store.start_round(1, make_version(1), "me")
+        self.runner.run(row)
+        done = self.store.round(row.id)
+        assert done is not None
+        return done
+
+    def mask(self, index: int) -> np.ndarray:
+        """The published mask of a frame."""
+        config = parse_label_config(self.studio.config)
+        result = self.studio.prediction(index)["result"]
+        return decode(result, config, self.clip.mask(index).shape)
+
+    def accuracy(self, indices: list[int]) -> float:
+        return float(np.mean([(self.mask(i) == self.clip.mask(i)).mean() for i in indices]))
+
+
+@pytest.fixture
+def scene(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scene = Scene(tmp_path)
+    yield scene
+    scene.store.close()
+
+
+def test_before_any_label_the_tasks_are_ordered_without_masks(scene: Scene) -> None:
+    row = scene.round()
+    assert row.state == "done"
+    assert scene.studio.version == row.version
+    order = scene.studio.order()
+    assert sorted(order) == sorted(scene.studio.task_rows)
+    first = sorted(task - 100 for task in order[:3])
+    assert first[0] < 5
+    assert first[-1] > 6
+    assert all(item["result"] == [] for item in scene.studio.stored.values())
+    assert scene.studio.calls["set_sampling"] == 1
+    assert scene.studio.calls["ensure_ranked_tab"] == 1
+
+
+def test_labels_give_masks_on_every_frame_in_ranked_order(scene: Scene) -> None:
+    for index in (2, 6, 10):
+        scene.studio.label(index)
+    row = scene.round()
+    assert row.labels == 3
+    assert scene.accuracy([i for i in range(FRAMES) if i not in (2, 6, 10)]) > 0.95
+    order = scene.studio.order()
+    assert order[-3:] == [102, 106, 110]  # labelled tasks last
+    np.testing.assert_array_equal(scene.mask(6), scene.clip.mask(6))
+    predictions = scene.store.predictions(row.id)
+    assert list(predictions) == order
+    rest = [predictions[task].uncertainty for task in order[3:-3]]
+    assert rest == sorted(rest, reverse=True)
+
+
+def test_regions_carry_their_confidence(scene: Scene) -> None:
+    scene.studio.label(5)
+    scene.round()
+    regions = scene.studio.prediction(7)["result"]
+    assert regions
+    assert all(0.2 < region["score"] <= 1 for region in regions)
+
+
+@pytest.mark.parametrize("step", ["project", "import_predictions", "set_model_version"])
+def test_a_round_that_died_goes_on_from_its_last_step(scene: Scene, step: str) -> None:
+    scene.studio.label(5)
+    row = scene.store.start_round(1, make_version(1), "me")
+    scene.studio.fail[step] = StudioError("died here")
+    with pytest.raises(StudioError, match="died here"):
+        scene.runner.run(row)
+    again = scene.store.round(row.id)
+    assert again is not None
+    reads = scene.studio.calls["tasks"]
+    scene.runner.run(again)
+    assert scene.studio.calls["tasks"] == reads + (step == "project")  # labels not read again
+    assert scene.studio.version == row.version
+    assert len(scene.studio.stored) == FRAMES
+
+
+def test_a_version_that_is_there_in_part_is_taken_back_and_sent_anew(scene: Scene) -> None:
+    scene.studio.label(5)
+    row = scene.store.start_round(1, make_version(1), "me")
+    scene.studio.fail["set_model_version"] = StudioError("died here")
+    with pytest.raises(StudioError):
+        scene.runner.run(row)
+    for key in list(scene.studio.stored)[:4]:
+        del scene.studio.stored[key]
+    again = scene.store.round(row.id)
+    assert again is not None
+    scene.runner.run(again)
+    assert scene.studio.calls["delete_model_version"] == 1
+    assert len(scene.studio.stored) == FRAMES
+
+
+def test_tasks_deleted_during_the_round_are_left_out(scene: Scene) -> None:
+    scene.studio.label(5)
+    row = scene.store.start_round(1, make_version(1), "me")
+    scene.studio.fail["import_predictions"] = StudioError("just now")
+    with pytest.raises(StudioError):
+        scene.runner.run(row)
+    del scene.studio.task_rows[103]
+    again = scene.store.round(row.id)
+    assert again is not None
+    scene.runner.run(again)
+    assert len(scene.studio.stored) == FRAMES - 1
+
+
+def test_only_the_last_three_versions_stay(scene: Scene) -> None:
+    rows = []
+    for index in (5, 2, 9, 11, 0):
+        scene.studio.label(index)
+        rows.append(scene.round())
+    assert set(scene.studio.model_versions(1)) == {row.version for row in rows[-3:]}
+    folders = {path.name for path in scene.artifacts.path("1/rounds").iterdir()}
+    assert folders == {row.version for row in rows[-3:]}
+
+
+def test_a_clip_that_did_not_change_is_not_worked_on_again(scene: Scene, monkeypatch) -> None:
+    scene.studio.label(5)
+    scene.round()
+    before = scene.mask(8)
+
+    def never(*args: object, **more: object) -> None:
+        raise AssertionError("propagated again")
+
+    monkeypatch.setattr("backend.clipwork.ClipWork.propagate", never)
+    row = scene.round()
+    assert scene.studio.version == row.version
+    np.testing.assert_array_equal(scene.mask(8), before)
+
+
+def test_a_missing_picture_spoils_its_clip_only_and_keeps_its_masks(scene: Scene, tmp_path) -> None:
+    other = {
+        "id": 7,
+        "data": {"image": "toy/00000.png", "clip": "other", "frame": 0},
+        "annotations": [],
+    }
+    scene.studio.task_rows[7] = other
+    scene.studio.label(5)
+    scene.round()
+    before = scene.mask(8)
+    (tmp_path / "media/toy/00003.png").unlink()
+    scene.studio.label(6)
+    scene.round()
+    np.testing.assert_array_equal(scene.mask(8), before)
+    project = scene.store.project(1)
+    assert project is not None
+    assert any("00003.png" in problem for problem in project.problems)
+
+
+def test_a_label_that_cannot_be_read_is_named_and_the_others_count(scene: Scene) -> None:
+    scene.studio.label(5)
+    scene.studio.label(2)
+    scene.studio.task_rows[102]["annotations"][0]["result"][0]["value"]["rle"] = [1, 2, 3]
+    row = scene.round()
+    assert row.labels == 1
+    project = scene.store.project(1)
+    assert project is not None
+    assert any("task 102" in problem for problem in project.problems)
+
+
+def test_a_configuration_that_cannot_be_served_stops_the_round_with_a_sentence(scene) -> None:
+    scene.studio.config = "<View/>"
+    row = scene.store.start_round(1, make_version(1), "me")
+    with pytest.raises(NothingToServeError, match="Image"):
+        scene.runner.run(row)
+
+
+def test_a_label_added_to_the_configuration_keeps_classes_apart(scene: Scene) -> None:
+    scene.studio.label(5)
+    scene.round()
+    labels = ["zebra", *scene.clip.class_names[1:]]
+    scene.studio.config = make_label_config(labels)
+    scene.round()
+    shifted = scene.mask(5).astype(int)
+    expected = scene.clip.mask(5).astype(int)
+    np.testing.assert_array_equal(shifted, np.where(expected > 0, expected + 1, 0))
+
+
+def test_with_the_network_the_checkpoint_is_kept_and_warms_the_next_round(tmp_path) -> None:
+    scene = Scene(tmp_path, method="maskloop")
+    scene.studio.label(5)
+    row = scene.round()
+    networks = list(scene.artifacts.path(f"1/rounds/{row.version}/networks").glob("*.pt"))
+    assert len(networks) == 1
+    scene.studio.label(9)
+    again = scene.round()
+    assert again.state == "done"
+    assert scene.accuracy([6, 7, 8]) > 0.9
+    scene.store.close()
