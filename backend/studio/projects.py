@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -159,43 +160,71 @@ class Projects(Connection):
         Raises:
             StudioError: When Label Studio can't reach the service, or may not.
         """
-        body: dict[str, Any] = {"project": project_id, "url": url.rstrip("/"), "title": title}
+        url = url.rstrip("/")
+        body: dict[str, Any] = {"project": project_id, "url": url, "title": title}
         body["auth_method"] = "BASIC_AUTH" if username else "NONE"
         if username:
             body |= {"basic_auth_user": username, "basic_auth_pass": password}
-        known = self._backends(project_id, url)
+        rows = self._backends(project_id)
+        known = [row for row in rows if row["url"].rstrip("/") == url]
+        moved = [row for row in rows if row.get("title") == title]
         try:
-            if known:
-                return int(self.request("PATCH", f"/api/ml/{known[0]}", json=body)["id"])
-            return int(self.request("POST", "/api/ml", json=body)["id"])
+            if known or moved:
+                row = (known or moved)[0]
+                self.request("PATCH", f"/api/ml/{row['id']}", json=body)
+            else:
+                row = self.request("POST", "/api/ml", json=body)
+            if row["url"].rstrip("/") != url:
+                self._drop_webhook(project_id, row["url"])
+            self._ensure_webhook(project_id, url, username, password)
         except StudioError as error:
             if error.status == 403 or "reserved network" in str(error):
-                self._drop_dead(project_id, url, known)
-                raise StudioError(PRIVATE_ADDRESS_REMEDY, status=error.status) from error
-            if "authentication parameters" in str(error):
-                raise StudioError(
-                    f"The service at {url} wants a user and a password: the same BASIC_AUTH_USER "
-                    "and BASIC_AUTH_PASS that it was started with.",
-                    status=error.status,
-                ) from error
-            if "connect to ML backend" in str(error):
-                raise StudioError(
-                    f"Label Studio can't reach the service at {url}. Start it (maskloop serve), "
-                    "and give the address as Label Studio's machine sees it: inside a container, "
-                    "localhost is the container itself.",
-                    status=error.status,
-                ) from error
-            raise
+                self._drop_refused(project_id, url, rows)
+            raise _explained(error, url) from error
+        return int(row["id"])
 
-    def _backends(self, project_id: int, url: str) -> list[int]:
-        rows = self.request("GET", "/api/ml", params={"project": project_id})
-        return [int(row["id"]) for row in rows if row.get("url", "").rstrip("/") == url.rstrip("/")]
+    def _backends(self, project_id: int) -> list[dict[str, Any]]:
+        return list(self.request("GET", "/api/ml", params={"project": project_id}))
 
-    def _drop_dead(self, project_id: int, url: str, known: list[int]) -> None:
+    def _drop_refused(self, project_id: int, url: str, before: list[dict[str, Any]]) -> None:
         """Remove the row that Label Studio leaves, and shows as connected, when it refuses."""
-        for backend_id in self._backends(project_id, url):
-            if backend_id not in known:
-                self.request("DELETE", f"/api/ml/{backend_id}")
+        ids = {row["id"] for row in before}
+        for row in self._backends(project_id):
+            if row["url"].rstrip("/") == url and row["id"] not in ids:
+                self.request("DELETE", f"/api/ml/{row['id']}")
+
+    def _ensure_webhook(self, project_id: int, url: str, username: str, password: str) -> None:
+        """Have one webhook to the service, which may enter.
+
+        Label Studio makes one with a new connection, but without the connection's user and
+        password, none when an address changes, and none, silently, where the address is refused.
+        """
+        headers = {}
+        if username:
+            secret = base64.b64encode(f"{username}:{password}".encode()).decode()
+            headers["Authorization"] = f"Basic {secret}"
+        body = {
+            "project": project_id,
+            "url": f"{url}/webhook",
+            "headers": headers,
+            "send_payload": True,
+            "send_for_all_actions": True,
+            "is_active": True,
+        }
+        hooks = self._webhooks(project_id, url)
+        if not hooks:
+            self.request("POST", "/api/webhooks/", json=body)
+        elif any(hooks[0].get(key) != value for key, value in body.items()):
+            self.request("PATCH", f"/api/webhooks/{hooks[0]['id']}/", json=body)
+
+    def _drop_webhook(self, project_id: int, url: str) -> None:
+        for hook in self._webhooks(project_id, url):
+            self.request("DELETE", f"/api/webhooks/{hook['id']}/")
+
+    def _webhooks(self, project_id: int, url: str) -> list[dict[str, Any]]:
+        wanted = f"{url.rstrip('/')}/webhook"
+        hooks = self.request("GET", "/api/webhooks/", params={"project": project_id})
+        return [hook for hook in hooks if hook["url"] == wanted]
 
     def _upload(self, project_id: int, paths: list[Path]) -> list[str]:
         # A field of its own for each file: of several in one field only the last is kept.
@@ -232,3 +261,22 @@ def _ranked_tab(project_id: int, title: str) -> dict[str, Any]:
             "hiddenColumns": {"explore": [], "labeling": []},
         },
     }
+
+
+def _explained(error: StudioError, url: str) -> StudioError:
+    """Why a backend could not be connected, and what to do about it."""
+    text = str(error)
+    if error.status == 403 or "reserved network" in text:
+        text = PRIVATE_ADDRESS_REMEDY
+    elif "authentication parameters" in text:
+        text = (
+            f"The service at {url} wants a user and a password: the same BASIC_AUTH_USER and "
+            "BASIC_AUTH_PASS that it was started with."
+        )
+    elif "connect to ML backend" in text:
+        text = (
+            f"Label Studio can't reach the service at {url}. Start it (maskloop serve), and give "
+            "the address as Label Studio's machine sees it: inside a container, localhost is the "
+            "container itself."
+        )
+    return StudioError(text, status=error.status)

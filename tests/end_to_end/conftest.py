@@ -13,7 +13,6 @@ from backend.local_service import LocalService
 from backend.studio import Studio
 from backend.studio_server import StudioServer
 
-
 CONFIG = (
     '<View><Image name="image" value="$image"/><BrushLabels name="brush" toName="image">'
     '<Label value="disc" background="#e6194b"/><Label value="box" background="#3cb44b"/>'

@@ -330,6 +330,23 @@ class TestSetup:
             "me",
         )
 
+    def test_backend_that_has_moved_keeps_one_webhook(
+        self, studio: Studio, project: int, backend_url: str
+    ) -> None:
+        other = backend_url.replace("127.0.0.1", "localhost")
+        first = studio.connect_backend(project, other)
+        assert self.webhooks(studio, project) == [(f"{other}/webhook", {})]
+        assert studio.connect_backend(project, backend_url) == first
+        assert self.webhooks(studio, project) == [(f"{backend_url}/webhook", {})]
+        studio.connect_backend(project, backend_url, username="me", password="secret")
+        header = {"Authorization": "Basic bWU6c2VjcmV0"}
+        assert self.webhooks(studio, project) == [(f"{backend_url}/webhook", header)]
+
+    @staticmethod
+    def webhooks(studio: Studio, project: int) -> list[tuple[str, dict[str, str]]]:
+        hooks = studio.request("GET", "/api/webhooks/", params={"project": project})
+        return [(hook["url"], hook["headers"]) for hook in hooks if hook["is_active"]]
+
     def test_backend_that_is_not_there(self, studio: Studio, project: int) -> None:
         with pytest.raises(StudioError, match="maskloop serve"):
             studio.connect_backend(project, "http://127.0.0.1:9")
