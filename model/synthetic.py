@@ -57,7 +57,7 @@ class RenderedClip:
 
     def read(self, index: int) -> NDArray[np.uint8]:
         """Return frame `index`, (H, W, 3) uint8 RGB; raises `IndexError`."""
-        self._check(index, self._length)
+        self._check(index)
         look = self._look
         picture = self._exposed(index) if look.shutter else self._drawn(index)
         if look.light:
@@ -69,35 +69,37 @@ class RenderedClip:
 
     def mask(self, index: int) -> NDArray[np.uint8]:
         """Return the (H, W) uint8 class indices of frame `index`; raises `IndexError`."""
-        self._check(index, self._length)
+        self._check(index)
         labels = np.array([0, *(layer.label for layer in self._scene.layers)], np.uint8)
         return labels[self._owners(index)]
 
-    def flow(self, index: int) -> NDArray[np.float32]:
-        """Return where each pixel of frame `index` goes in the next: (H, W, 2) float32, x first.
+    def flow(self, index: int, target: int | None = None) -> NDArray[np.float32]:
+        """Return where each pixel of frame `index` goes: (H, W, 2) float32, x first.
 
         What a pixel shows is followed even where something comes to cover it; `visible` tells.
 
+        Args:
+            index: The frame whose pixels are followed.
+            target: The frame they are followed to; the next where it is not given.
+
         Raises:
-            IndexError: There is no such frame, or it is the last.
+            IndexError: There is no such frame; the last has no next.
         """
-        self._check(index, self._length - 1)
-        flow, _ = self._follow(index)
+        flow, _ = self._follow(index, self._target(index, target))
         return flow.astype(np.float32)
 
-    def visible(self, index: int) -> NDArray[np.bool_]:
-        """Tell which pixels of frame `index` are still to be seen in the next: (H, W) bool.
+    def visible(self, index: int, target: int | None = None) -> NDArray[np.bool_]:
+        """Tell which pixels of frame `index` are to be seen in `target` too: (H, W) bool.
 
-        Raises:
-            IndexError: There is no such frame, or it is the last.
+        Arguments and errors are those of `flow`.
         """
-        self._check(index, self._length - 1)
-        flow, owners = self._follow(index)
+        target = self._target(index, target)
+        flow, owners = self._follow(index, target)
         width, height = self.size
         ends = self._pixels + flow
         x, y = ends[..., 0], ends[..., 1]
         seen = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-        return np.asarray(seen & (self._owners_at(index + 1, ends) == owners))
+        return np.asarray(seen & (self._owners_at(target, ends) == owners))
 
     @cached_property
     def _pixels(self) -> Points:
@@ -156,17 +158,17 @@ class RenderedClip:
             owners[_lookup(layer.toy.distance, local) < 0] = number
         return owners
 
-    def _follow(self, index: int) -> tuple[Points, NDArray[np.intp]]:
-        """Flow from `index` to the next frame, and what each pixel of `index` shows."""
+    def _follow(self, index: int, target: int) -> tuple[Points, NDArray[np.intp]]:
+        """Flow from `index` to `target`, and what each pixel of `index` shows."""
         owners = self._owners(index)
         scene, pixels = self._scene, self._pixels
         back = np.linalg.inv(scene.ground_matrix(index))
-        ends = move(scene.ground_matrix(index + 1) @ back, pixels)
+        ends = move(scene.ground_matrix(target) @ back, pixels)
         for number, layer in enumerate(scene.layers, start=1):
             mine = owners == number
             if mine.any():
                 local = scene.to_local(layer, index, pixels[mine])
-                ends[mine] = scene.to_frame(layer, index + 1, local)
+                ends[mine] = scene.to_frame(layer, target, local)
         return ends - pixels, owners
 
     def _light(self, index: int) -> NDArray[np.float32]:
@@ -180,9 +182,16 @@ class RenderedClip:
         pulse = 0.5 + 0.5 * np.sin(turn)
         return np.asarray(1 - self._look.light * (pulse - np.exp(-4 * far)), np.float32)
 
-    def _check(self, index: int, length: int) -> None:
-        if not 0 <= index < length:
-            raise IndexError(f"{self.name}: there is no frame {index} here; 0 to {length - 1} are")
+    def _target(self, index: int, target: int | None) -> int:
+        target = index + 1 if target is None else target
+        self._check(index)
+        self._check(target)
+        return target
+
+    def _check(self, index: int) -> None:
+        if not 0 <= index < self._length:
+            last = self._length - 1
+            raise IndexError(f"{self.name}: there is no frame {index}; frames are 0 to {last}")
 
 
 def _lookup(grid: NDArray[np.float32], local: Points) -> NDArray[np.float32]:
