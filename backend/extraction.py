@@ -120,7 +120,7 @@ def choose_frames(timestamps: npt.NDArray[np.float64], fps: float | None) -> npt
     after = np.minimum(after, len(timestamps) - 1)
     before = np.maximum(after - 1, 0)
     nearer = wanted - timestamps[before] <= timestamps[after] - wanted
-    return np.unique(np.where(nearer, before, after)).astype(np.int64)
+    return np.asarray(np.unique(np.where(nearer, before, after)), dtype=np.int64)
 
 
 def _is_shown(path: Path) -> bool:

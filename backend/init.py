@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from colorsys import hls_to_rgb
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -149,9 +150,19 @@ def _ensure_project(studio: Studio, title: str, labels: Sequence[str], done: lis
         raise InitError("a new project needs labels; name them like this: --labels car,road")
     if not 3 <= len(title) <= 50:
         raise InitError(f"the title {title!r} has {len(title)} characters; 3 to 50 are allowed")
-    project_id = studio.create_project(title, make_label_config(list(labels)))
+    config = make_label_config(list(labels), _colors(len(labels)))
+    project_id = studio.create_project(title, config)
     done.append(f"Created project {project_id}, {title!r}, with labels {', '.join(labels)}.")
     return project_id
+
+
+def _colors(count: int) -> list[str]:
+    """Colours that are told apart: hues a golden section apart, in turn lighter and darker."""
+    colors = []
+    for index in range(count):
+        rgb = hls_to_rgb(index * 0.618034 % 1, (0.5, 0.65, 0.38)[index % 3], 0.85)
+        colors.append("#" + "".join(f"{round(255 * part):02x}" for part in rgb))
+    return colors
 
 
 def _check_project(studio: Studio, project_id: int, labels: Sequence[str]) -> None:

@@ -1,0 +1,230 @@
+"""Logic of `maskloop init`, with a played Label Studio; tests/end_to_end has the real one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from backend.init import BackendAddress, InitError, init, split_labels
+from backend.labelconfig import parse_label_config
+from backend.studio import StudioError
+from model.clip import ClipError, read_image
+
+BACKEND = BackendAddress("http://127.0.0.1:9090")
+
+
+class PlayedStudio:
+    """What `init` needs of Label Studio, in memory."""
+
+    url = "http://studio"
+
+    def __init__(self) -> None:
+        self.rows: dict[int, dict[str, Any]] = {}
+        self.data: dict[int, list[dict[str, Any]]] = {}
+        self.calls: list[str] = []
+        self.storages: list[str] = []
+        self.uploads: list[np.ndarray] = []
+        self.fail_at: str | None = None
+
+    def _note(self, call: str) -> None:
+        if call == self.fail_at:
+            raise StudioError(f"no {call} today")
+        self.calls.append(call)
+
+    def projects(self, title: str) -> list[dict[str, Any]]:
+        return [row for row in self.rows.values() if title.lower() in row["title"].lower()]
+
+    def project(self, project_id: int) -> dict[str, Any]:
+        if project_id not in self.rows:
+            raise StudioError(f"no project {project_id}", status=404)
+        return self.rows[project_id]
+
+    def create_project(self, title: str, label_config: str) -> int:
+        self._note("create")
+        number = len(self.rows) + 1
+        self.rows[number] = {"id": number, "title": title, "label_config": label_config}
+        self.data[number] = []
+        return number
+
+    def set_sampling(self, project_id: int) -> None:
+        self._note("sampling")
+
+    def ensure_ranked_tab(self, project_id: int) -> int:
+        self._note("tab")
+        return 1
+
+    def connect_backend(self, project_id: int, url: str, *, username: str, password: str) -> int:
+        self._note("connect")
+        return 1
+
+    def tasks(self, project_id: int) -> list[dict[str, Any]]:
+        return [{"id": i, "data": data} for i, data in enumerate(self.data[project_id], 1)]
+
+    def upload_images(self, project_id: int, paths: list[Path]) -> list[str]:
+        self._note("upload")
+        self.uploads += [read_image(path) for path in paths]
+        return [f"/data/upload/{project_id}/{path.name}" for path in paths]
+
+    def add_local_files(self, project_id: int, folder: str, title: str) -> int:
+        self._note("storage")
+        self.storages.append(folder)
+        return 1
+
+    def import_tasks(self, project_id: int, tasks: list[dict[str, Any]]) -> list[int]:
+        self._note("import")
+        self.data[project_id] += tasks
+        return list(range(len(tasks)))
+
+
+@pytest.fixture
+def studio() -> PlayedStudio:
+    return PlayedStudio()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "street"
+    folder.mkdir()
+    for index in range(7):
+        cv2.imwrite(str(folder / f"{index}.png"), np.full((6, 8, 3), 30 * index, np.uint8))
+    return folder
+
+
+def run(studio: PlayedStudio, source: Path, **options: Any) -> Any:
+    options = {"labels": ["car", "road"], "backend": BACKEND, **options}
+    return init(studio, source, **options)  # type: ignore[arg-type]
+
+
+class TestNewProject:
+    def test_a_folder_becomes_a_project(self, studio: PlayedStudio, folder: Path) -> None:
+        result = run(studio, folder)
+        assert (result.project_id, result.clip, result.added) == (1, "street", 7)
+        assert result.url == "http://studio/projects/1/data"
+        row = studio.rows[1]
+        assert row["title"] == "street"
+        config = parse_label_config(row["label_config"])
+        assert config.labels == ("car", "road")
+        assert len(set(config.colors)) == 2
+        assert [(task["clip"], task["frame"]) for task in studio.data[1]] == [
+            ("street", index) for index in range(7)
+        ]
+        assert [int(image[0, 0, 0]) for image in studio.uploads] == [30 * i for i in range(7)]
+        # The order is set before anyone can look, and one bell rings when all frames are there.
+        assert studio.calls == ["create", "sampling", "tab", "connect", "upload", "import"]
+
+    def test_frames_are_put_part_by_part(
+        self, studio: PlayedStudio, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("backend.init._PART", 3)
+        run(studio, folder)
+        assert studio.calls.count("upload") == 3
+        assert studio.calls.count("import") == 1
+        assert [task["frame"] for task in studio.data[1]] == list(range(7))
+
+    def test_a_title_that_is_taken(self, studio: PlayedStudio, folder: Path) -> None:
+        studio.create_project("street", '<View><Image name="i" value="$image"/></View>')
+        with pytest.raises(InitError, match="--project 1"):
+            run(studio, folder)
+        assert studio.data[1] == []
+
+    @pytest.mark.parametrize("title", ["ab", "x" * 51])
+    def test_a_title_of_the_wrong_length(
+        self, studio: PlayedStudio, folder: Path, title: str
+    ) -> None:
+        with pytest.raises(InitError, match="3 to 50"):
+            run(studio, folder, title=title)
+
+    def test_no_labels(self, studio: PlayedStudio, folder: Path) -> None:
+        with pytest.raises(InitError, match="--labels"):
+            run(studio, folder, labels=[])
+        assert studio.calls == []
+
+    def test_a_source_that_cannot_be_read_leaves_nothing(
+        self, studio: PlayedStudio, tmp_path: Path
+    ) -> None:
+        with pytest.raises(ClipError):
+            run(studio, tmp_path / "nothing.mp4")
+        assert studio.calls == []
+
+
+class TestAgain:
+    @pytest.mark.parametrize("step", ["sampling", "connect", "upload", "import"])
+    def test_after_a_failure_it_goes_on(
+        self, studio: PlayedStudio, folder: Path, step: str
+    ) -> None:
+        studio.fail_at = step
+        with pytest.raises(StudioError):
+            run(studio, folder)
+        studio.fail_at = None
+        result = run(studio, folder)
+        assert len(studio.rows) == 1
+        assert [task["frame"] for task in studio.data[1]] == list(range(7))
+        assert any("Found project 1" in line for line in result.done)
+
+    def test_nothing_is_added_twice(self, studio: PlayedStudio, folder: Path) -> None:
+        run(studio, folder)
+        del studio.data[1][2:4]
+        result = run(studio, folder)
+        assert (result.added, result.frames) == (2, 7)
+        assert sorted(task["frame"] for task in studio.data[1]) == list(range(7))
+        assert run(studio, folder).added == 0
+        assert studio.calls.count("import") == 2
+
+    def test_a_second_clip(self, studio: PlayedStudio, folder: Path) -> None:
+        run(studio, folder)
+        result = run(studio, folder, project_id=1, clip="street again", labels=[])
+        assert result.added == 7
+        assert {task["clip"] for task in studio.data[1]} == {"street", "street again"}
+        assert len(studio.rows) == 1
+
+    def test_another_clip_of_the_same_name(self, studio: PlayedStudio, folder: Path) -> None:
+        run(studio, folder)
+        (folder / "6.png").unlink()
+        with pytest.raises(InitError, match="--clip"):
+            run(studio, folder)
+
+    def test_other_labels_than_the_project_has(self, studio: PlayedStudio, folder: Path) -> None:
+        run(studio, folder)
+        with pytest.raises(InitError, match="other labels"):
+            run(studio, folder, project_id=1, clip="b", labels=["dog"])
+
+    def test_a_project_that_is_not_there(self, studio: PlayedStudio, folder: Path) -> None:
+        with pytest.raises(StudioError, match="7"):
+            run(studio, folder, project_id=7)
+
+
+class TestLocalFiles:
+    def test_images_below_the_root_stay_where_they_are(
+        self, studio: PlayedStudio, folder: Path
+    ) -> None:
+        run(studio, folder, document_root=folder.parent)
+        assert studio.storages == [str(folder)]
+        assert studio.data[1][3]["image"] == "/data/local-files/?d=street/3.png"
+        assert "upload" not in studio.calls
+
+    def test_other_images_are_copied_below_it(
+        self, studio: PlayedStudio, folder: Path, tmp_path: Path
+    ) -> None:
+        root = tmp_path / "root"
+        run(studio, folder, document_root=root, clip="a b/c")
+        (place,) = studio.storages
+        assert root in Path(place).parents
+        url = studio.data[1][3]["image"]
+        assert url.startswith("/data/local-files/?d=maskloop/1/")
+        assert (read_image(root / url.partition("?d=")[2]) == 90).all()
+        run(studio, folder, document_root=root, clip="a-b/c", project_id=1)
+        assert len(set(studio.storages)) == 2
+
+
+class TestLabels:
+    def test_split(self) -> None:
+        assert split_labels(" car, road ,,traffic light,") == ["car", "road", "traffic light"]
+
+    @pytest.mark.parametrize("text", ["", " , ", "car,road,car"])
+    def test_refused(self, text: str) -> None:
+        with pytest.raises(InitError):
+            split_labels(text)
