@@ -165,7 +165,7 @@ class Foreman:
         host, _, pid = (row.owner or "").rpartition(":")
         if row.owner == self.owner:
             return True
-        return host == socket.gethostname() and not psutil.pid_exists(int(pid or 0))
+        return host == socket.gethostname() and not bool(psutil.pid_exists(int(pid or 0)))
 
     @contextmanager
     def _heartbeat(self, round_id: int) -> Iterator[None]:
