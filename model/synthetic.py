@@ -21,6 +21,9 @@ __all__ = ["DIFFICULTIES", "RenderedClip", "render_clip", "write_clip"]
 _EXPOSURES = 4
 """Pictures averaged for motion blur."""
 
+_ROUNDING = 1e-6
+"""Pixels by which a place may be off through rounding."""
+
 
 class RenderedClip:
     """A clip that is drawn as it is read; a `model.clip.FrameSource`. Made by `render_clip`.
@@ -95,10 +98,9 @@ class RenderedClip:
         """
         target = self._target(index, target)
         flow, owners = self._follow(index, target)
-        width, height = self.size
+        last = np.array(self.size) - 1
         ends = self._pixels + flow
-        x, y = ends[..., 0], ends[..., 1]
-        seen = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+        seen = ((ends > -_ROUNDING) & (ends < last + _ROUNDING)).all(axis=-1)
         return np.asarray(seen & (self._owners_at(target, ends) == owners))
 
     @cached_property
