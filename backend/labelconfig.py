@@ -1,0 +1,319 @@
+"""What a labelling configuration asks for: the picture, the tags that carry masks, the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+from xml.etree import ElementTree
+from xml.sax.saxutils import quoteattr
+
+__all__ = ["BACKGROUND", "Control", "LabelConfig", "LabelConfigError", "make_label_config"]
+__all__ += ["parse_label_config"]
+
+BACKGROUND = "background"
+
+ObjectKind = Literal["image", "images", "video"]
+
+# Shapes that a person can draw, and the tags that draw them. The order is the order in which we
+# prefer to answer: a polygon loses pixels, a brush does not.
+_MASK_SHAPES = ("brush", "bitmask", "polygon")
+_EVIDENCE_SHAPES = ("rectangle", "ellipse", "keypoint")
+_SHAPES = (*_MASK_SHAPES, *_EVIDENCE_SHAPES)
+_VIDEO_SHAPE = "videorectangle"
+
+_ADD_BRUSH = (
+    "Add a tag that carries masks, such as "
+    '<BrushLabels name="brush" toName="{name}"><Label value="car"/></BrushLabels>.'
+)
+_LONGEST_CONFIG = 1_000_000
+_MOST_LABELS = 254
+
+
+class LabelConfigError(ValueError):
+    """A labelling configuration that can't be served; the sentence names the tag and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A tag with which regions are drawn.
+
+    Attributes:
+        name: The tag's name, the ``from_name`` of its regions.
+        shape: ``brush``, ``bitmask``, ``polygon``, ``rectangle``, ``ellipse``, ``keypoint`` or
+            ``videorectangle``.
+        labels: Names of its labels as regions give them (the alias where a label has one).
+        labels_from: Name of the separate ``<Labels>`` tag that names its regions; None where the
+            tag has labels of its own, as ``<BrushLabels>`` has.
+    """
+
+    name: str
+    shape: str
+    labels: tuple[str, ...]
+    labels_from: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """The ``type`` of its regions: ``brushlabels``, or ``brush`` beside ``<Labels>``."""
+        own = self.labels_from is None and self.shape != _VIDEO_SHAPE
+        return f"{self.shape}labels" if own else self.shape
+
+    @property
+    def label_key(self) -> str:
+        """The key under which a region's value gives its labels."""
+        return self.kind if self.labels_from is None and self.shape != _VIDEO_SHAPE else "labels"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelConfig:
+    """What a project's labelling configuration asks for.
+
+    Attributes:
+        to_name: Name of the object tag, the ``to_name`` of regions.
+        data_key: Where a task's data gives the picture, the list of pictures or the video.
+        object_kind: ``image``, ``images`` (``valueList``) or ``video``.
+        controls: The tags that draw on it, those with which we prefer to answer first.
+        labels: Names of all labels, in the configuration's order.
+        colors: The colour of each label; empty where it has none.
+        shown_as: What the screen shows for a label that has an alias, by alias.
+        notes: What of the configuration isn't served, in plain sentences.
+    """
+
+    to_name: str
+    data_key: str
+    object_kind: ObjectKind
+    controls: tuple[Control, ...]
+    labels: tuple[str, ...]
+    colors: tuple[str, ...]
+    shown_as: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def from_name(self) -> str:
+        """Name of the tag with which we prefer to answer."""
+        return self.controls[0].name
+
+    @property
+    def kind(self) -> str:
+        """The type of the regions with which we prefer to answer."""
+        return self.controls[0].kind
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes by mask value; 0 is background, also where a label is called so."""
+        return (BACKGROUND, *(name for name in self.labels if not _is_background(name)))
+
+    def class_of(self, label: str) -> int | None:
+        """The mask value of a label, by its name or by what the screen shows; None if unknown."""
+        if label not in self.labels:
+            label = next((name for name, shown in self.shown_as.items() if shown == label), label)
+        if label not in self.labels:
+            return None
+        return 0 if _is_background(label) else self.class_names.index(label)
+
+    def control_for(self, label: str) -> Control | None:
+        """The tag that best carries a label's mask; None where no such tag has the label."""
+        for control in self.controls:
+            if label in control.labels and control.shape not in _EVIDENCE_SHAPES:
+                return control
+        return None
+
+
+def parse_label_config(xml: str) -> LabelConfig:
+    """Read a labelling configuration.
+
+    Args:
+        xml: The configuration, as Label Studio has it.
+
+    Returns:
+        What it asks for.
+
+    Raises:
+        LabelConfigError: When it isn't a configuration, or has nothing that can carry masks.
+    """
+    nodes = [_Node(element) for element in _parse(xml).iter() if isinstance(element.tag, str)]
+    objects = [node for node in nodes if node.tag in ("image", "video") and node.get("name")]
+    if not objects:
+        raise LabelConfigError(
+            "The labelling configuration shows no picture. Add an object tag, such as "
+            '<Image name="image" value="$image"/>.'
+        )
+    served = [(node, list(_controls(node, nodes))) for node in objects]
+    able = [(node, controls) for node, controls in served if _carries_masks(node, controls)]
+    if not able:
+        raise LabelConfigError(_why_unable(*served[0]))
+    target, controls = able[0]
+    labels, colors, shown_as = _labels(controls, nodes)
+    if len(labels) > _MOST_LABELS:
+        raise LabelConfigError(
+            f"The labelling configuration has {len(labels)} labels on {target.describe()}; "
+            f"at most {_MOST_LABELS} can be served."
+        )
+    kind, key = _source(target)
+    notes = tuple(
+        f"{node.describe()} isn't served: a project is served on one picture, {target.describe()}."
+        for node, _ in able[1:]
+    )
+    return LabelConfig(
+        to_name=target.get("name"),
+        data_key=key,
+        object_kind=kind,
+        controls=tuple(controls),
+        labels=labels,
+        colors=colors,
+        shown_as=shown_as,
+        notes=notes,
+    )
+
+
+def make_label_config(labels: Sequence[str], colors: Sequence[str] | None = None) -> str:
+    """A configuration with a brush for these labels, one frame per task.
+
+    Args:
+        labels: Names of the labels.
+        colors: A colour for each (``#rrggbb``); Label Studio chooses when not given.
+
+    Returns:
+        The configuration as Label Studio takes it.
+
+    Raises:
+        LabelConfigError: When there is no label, one is empty or twice there, or the colours
+            aren't as many.
+    """
+    names = [label.strip() for label in labels]
+    if not names or "" in names or len(set(names)) != len(names):
+        raise LabelConfigError(f"Expected distinct, non-empty label names, got {list(labels)}.")
+    if colors is not None and len(colors) != len(names):
+        raise LabelConfigError(f"Expected {len(names)} colours, one a label, got {len(colors)}.")
+    lines = []
+    for index, name in enumerate(names):
+        color = f" background={quoteattr(colors[index])}" if colors is not None else ""
+        lines.append(f"    <Label value={quoteattr(name)}{color}/>")
+    return "\n".join(
+        [
+            "<View>",
+            '  <Image name="image" value="$image" zoom="true" zoomControl="true"/>',
+            '  <BrushLabels name="brush" toName="image">',
+            *lines,
+            "  </BrushLabels>",
+            "</View>",
+        ]
+    )
+
+
+class _Node:
+    """An element whose tag and attributes are read as the screen reads them: in any case."""
+
+    def __init__(self, element: ElementTree.Element) -> None:
+        self.element = element
+        self.tag = element.tag.lower()
+        self._attributes = {key.lower(): value.strip() for key, value in element.attrib.items()}
+
+    def get(self, name: str) -> str:
+        return self._attributes.get(name.lower(), "")
+
+    def describe(self) -> str:
+        return f'<{self.element.tag} name="{self.get("name")}">'
+
+    def labels(self) -> Iterator[_Node]:
+        for element in self.element.iter():
+            if isinstance(element.tag, str) and element.tag.lower() == "label":
+                yield _Node(element)
+
+
+def _parse(xml: str) -> ElementTree.Element:
+    if not xml.strip():
+        raise LabelConfigError("The labelling configuration is empty.")
+    # Neither belongs in a configuration, and entities can make a small text expand without end.
+    if len(xml) > _LONGEST_CONFIG or "<!DOCTYPE" in xml.upper() or "<!ENTITY" in xml.upper():
+        raise LabelConfigError(
+            f"The labelling configuration is longer than {_LONGEST_CONFIG} characters or declares "
+            "a document type; neither is a configuration of Label Studio."
+        )
+    try:
+        return ElementTree.fromstring(xml)
+    except (ElementTree.ParseError, ValueError) as error:
+        raise LabelConfigError(f"The labelling configuration is no XML: {error}.") from None
+
+
+def _controls(target: _Node, nodes: list[_Node]) -> Iterator[Control]:
+    """The tags that draw on an object, in the order in which we prefer to answer."""
+    here = [node for node in nodes if node.get("toname") == target.get("name")]
+    separate = next((node for node in here if node.tag == "labels"), None)
+    shapes = (_VIDEO_SHAPE,) if target.tag == "video" else _SHAPES
+    for shape in shapes:
+        for node in here:
+            if node.tag == f"{shape}labels":
+                yield Control(node.get("name"), shape, _names(node))
+            elif node.tag == shape and separate is not None:
+                yield Control(node.get("name"), shape, _names(separate), separate.get("name"))
+
+
+def _carries_masks(target: _Node, controls: list[Control]) -> bool:
+    wanted = (_VIDEO_SHAPE,) if target.tag == "video" else _MASK_SHAPES
+    return any(control.shape in wanted and control.labels for control in controls)
+
+
+def _why_unable(target: _Node, controls: list[Control]) -> str:
+    name = target.get("name")
+    if target.tag == "video":
+        return (
+            f"{target.describe()} has no boxes with labels, and the screen draws no masks on a "
+            f'video. Add <Labels name="label" toName="{name}"><Label value="car"/></Labels> and '
+            f'<VideoRectangle name="box" toName="{name}"/>; for masks, import a frame a task.'
+        )
+    if any(control.shape in _MASK_SHAPES for control in controls):
+        tag = next(control for control in controls if control.shape in _MASK_SHAPES)
+        return (
+            f'The tag called "{tag.labels_from or tag.name}" on {target.describe()} has no labels '
+            'in the configuration. Add some, such as <Label value="car"/>; labels that come from '
+            "the task's data can't be served."
+        )
+    drawn = " or ".join(sorted({control.shape for control in controls}))
+    only = f" Its {drawn} regions are read, but can't carry masks." if drawn else ""
+    return f"Nothing on {target.describe()} carries masks.{only} {_ADD_BRUSH.format(name=name)}"
+
+
+def _labels(
+    controls: list[Control], nodes: list[_Node]
+) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, str]]:
+    """All labels of the controls in the configuration's order, with colours and shown names."""
+    wanted = {control.labels_from or control.name for control in controls}
+    colors: dict[str, str] = {}
+    shown_as: dict[str, str] = {}
+    for node in nodes:
+        if node.get("name") not in wanted:
+            continue
+        for label in node.labels():
+            name = _name(label)
+            if name and not colors.get(name):
+                colors[name] = label.get("background")
+            if name and name != label.get("value") and label.get("value"):
+                shown_as[name] = label.get("value")
+    return tuple(colors), tuple(colors.values()), shown_as
+
+
+def _names(node: _Node) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for label in node.labels() if (name := _name(label))))
+
+
+def _name(label: _Node) -> str:
+    return label.get("alias") or label.get("value")
+
+
+def _source(target: _Node) -> tuple[ObjectKind, str]:
+    """How the object tag shows pictures, and under which key of a task's data they are."""
+    several = target.tag == "image" and bool(target.get("valuelist"))
+    value = target.get("valuelist") if several else target.get("value")
+    if not value.startswith("$") or len(value) < 2:
+        raise LabelConfigError(
+            f"{target.describe()} has no value from the task's data. Write "
+            f'value="$image" (valueList="$frames" for several pictures in a task), got "{value}".'
+        )
+    if target.tag == "video":
+        return "video", value[1:]
+    return ("images" if several else "image"), value[1:]
+
+
+def _is_background(name: str) -> bool:
+    return name.casefold() == BACKGROUND

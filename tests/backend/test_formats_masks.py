@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backend.formats import FormatError, decode, encode
+from backend.labelconfig import make_label_config, parse_label_config
+
+CONFIG = parse_label_config(make_label_config(["car", "road"]))
+SIZE = (6, 8)
+
+
+def mask() -> np.ndarray:
+    result = np.zeros(SIZE, np.uint8)
+    result[1:3, 2:5] = 1
+    result[4:, :] = 2
+    return result
+
+
+def region(pixels: np.ndarray, label: str, **more: Any) -> dict[str, Any]:
+    found = encode(pixels.astype(np.uint8), CONFIG)[0]
+    return {**found, "value": {**found["value"], "brushlabels": [label]}, **more}
+
+
+def test_there_and_back() -> None:
+    results = encode(mask(), CONFIG, scores={1: 0.5})
+    np.testing.assert_array_equal(decode(results, CONFIG, SIZE), mask())
+    assert [result["value"]["brushlabels"] for result in results] == [["car"], ["road"]]
+    assert [result.get("score") for result in results] == [0.5, None]
+    assert len({result["id"] for result in results}) == 2
+    assert {(result["original_width"], result["original_height"]) for result in results} == {(8, 6)}
+
+
+def test_background_and_unknown_pixels_are_no_region() -> None:
+    assert encode(np.zeros(SIZE, np.uint8), CONFIG) == []
+    assert encode(np.full(SIZE, 255, np.uint8), CONFIG) == []
+
+
+def test_ids_are_the_same_in_every_picture() -> None:
+    assert encode(mask(), CONFIG)[0]["id"] == encode(mask()[::-1], CONFIG)[0]["id"]
+    assert encode(mask(), CONFIG, ids={1: "mine"})[0]["id"] == "mine"
+
+
+@pytest.mark.parametrize(("unlabelled", "value"), [("background", 0), ("ignore", 255)])
+def test_what_is_left_uncovered(unlabelled: Any, value: int) -> None:
+    results = encode(mask(), CONFIG)[:1]
+    decoded = decode(results, CONFIG, SIZE, unlabelled=unlabelled)
+    np.testing.assert_array_equal(decoded, np.where(mask() == 1, 1, value))
+    assert (decode([], CONFIG, SIZE, unlabelled=unlabelled) == value).all()
+
+
+def test_the_region_drawn_last_wins() -> None:
+    every = np.ones(SIZE, bool)
+    left = every.copy()
+    left[:, 4:] = False
+    decoded = decode([region(every, "car"), region(left, "road")], CONFIG, SIZE)
+    np.testing.assert_array_equal(decoded, np.where(left, 2, 1))
+    assert (decode([region(left, "road"), region(every, "car")], CONFIG, SIZE) == 1).all()
+
+
+@pytest.mark.parametrize("labels", [["gone"], [], None])
+def test_a_region_of_no_known_label_is_unknown(labels: Any) -> None:
+    pixels = mask() == 1
+    found = region(pixels, "car")
+    found["value"]["brushlabels"] = labels
+    decoded = decode([found], CONFIG, SIZE)
+    np.testing.assert_array_equal(decoded, np.where(pixels, 255, 0))
+
+
+def test_what_is_no_mask_is_passed_over() -> None:
+    extras = [
+        {"type": "choices", "from_name": "c", "value": {"choices": ["a"]}},
+        {"type": "relation", "from_id": "a", "to_id": "b"},
+        {"type": "textarea", "from_name": "t", "id": "x", "value": {"text": ["a"]}},
+    ]
+    np.testing.assert_array_equal(decode(extras + encode(mask(), CONFIG), CONFIG, SIZE), mask())
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"original_width": 9}, "9×6 pixels, and the picture is now 8×6"),
+        ({"original_height": None}, "pixels"),
+        ({"image_rotation": 90}, "turned by 90"),
+        ({"value": None}, "no value"),
+        ({"value": {"format": "png"}}, "'rle' can be read"),
+        ({"value": {"format": "rle", "rle": [1, 2, 3]}}, "bytes"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(FormatError, match=f"region here.*{sentence}"):
+        decode([region(mask() == 1, "car", id="here", **change)], CONFIG, SIZE)
