@@ -62,9 +62,13 @@ class Program:
         """Whether it has not ended yet."""
         return self._process.poll() is None
 
-    def wait_until(
-        self, ready: Callable[[], bool], *, timeout: float, hint: str = "", pause: float = 0.2
-    ) -> None:
+    def check(self) -> None:
+        """Raise `ChildError`, with the end of what it wrote, if it has ended by itself."""
+        if not self.running:
+            code = self._process.returncode
+            raise ChildError(f"{self.name} ended with code {code}.\n{self.tail()}")
+
+    def wait_until(self, ready: Callable[[], bool], *, timeout: float, pause: float = 0.2) -> None:
         """Wait until ``ready()``.
 
         Raises:
@@ -73,13 +77,9 @@ class Program:
         """
         deadline = time.monotonic() + timeout
         while not ready():
-            if not self.running:
-                code = self._process.returncode
-                raise ChildError(f"{self.name} ended with code {code}.{hint}\n{self.tail()}")
+            self.check()
             if time.monotonic() > deadline:
-                raise ChildError(
-                    f"{self.name} was not ready after {timeout:.0f} s.{hint}\n{self.tail()}"
-                )
+                raise ChildError(f"{self.name} was not ready after {timeout:.0f} s.\n{self.tail()}")
             time.sleep(pause)
 
     def wait_for_http(self, url: str, *, timeout: float) -> None:

@@ -94,6 +94,11 @@ class StudioServer:
             self.stop()
             raise
 
+    def check(self) -> None:
+        """Raise `ChildError` if it was started and has ended by itself."""
+        if self._program is not None:
+            self._program.check()
+
     def stop(self) -> None:
         """Stop it; does nothing when it does not run."""
         if self._program is not None:
