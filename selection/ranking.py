@@ -93,12 +93,17 @@ def order(
     seen, fresh = np.flatnonzero(has_labels), np.flatnonzero(~has_labels)
     if not len(fresh):
         return _ranked(candidates, strategy, budget, seed)
-    if not len(seen) and not strategy.needs_uncertainty:
+    if not strategy.needs_uncertainty:
         picked = strategy.select(candidates, budget, seed)
-        return _then_farthest(candidates, picked)
+        left = np.ones(len(candidates), dtype=bool)
+        left[picked] = False
+        known = np.flatnonzero(left & has_labels)
+        known = known[rank([], candidates.uncertainty[known])]
+        tail = _then_farthest(candidates, picked)[len(picked) :]
+        return np.concatenate([picked, _interleaved(known, tail[~has_labels[tail]])])
     share = _share(budget, len(seen), len(fresh))
     known = seen[_ranked(candidates.subset(seen), strategy, share[0], seed)]
-    new = fresh[_first(candidates.subset(fresh), strategy, share[1], seed)]
+    new = fresh[_first(candidates.subset(fresh), share[1], seed)]
     return np.concatenate(
         [
             _interleaved(known[: share[0]], new[: share[1]]),
@@ -111,10 +116,8 @@ def _ranked(candidates: Candidates, strategy: Strategy, budget: int, seed: int) 
     return rank(strategy.select(candidates, budget, seed), candidates.uncertainty)
 
 
-def _first(candidates: Candidates, strategy: Strategy, budget: int, seed: int) -> NDArray[np.intp]:
+def _first(candidates: Candidates, budget: int, seed: int) -> NDArray[np.intp]:
     """The order of clips that have no label yet."""
-    if not strategy.needs_uncertainty:
-        return _then_farthest(candidates, strategy.select(candidates, budget, seed))
     clips, counts = np.unique(candidates.clips, return_counts=True)
     turns = _interleaved(*[np.full(n, i) for i, n in enumerate(counts)])[:budget]
     picked = []

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selection.diversity import kmeans_centroids
+from selection.planning import plan
+from selection.reach import Reach
 from selection.timeline import evenly
 from selection.uncertainty import rankable
 
@@ -26,6 +28,7 @@ __all__ = [
     "Diversity",
     "Random",
     "Strategy",
+    "TemporalReach",
     "Uncertainty",
     "Uniform",
     "get_strategy",
@@ -44,6 +47,8 @@ class Candidates:
         positions: (N,) frame indices.
         clips: (N,) int, which clip each sample belongs to.
         labelled: Frame indices that are labelled, by clip; a clip without any may be missing.
+        reach: The temporal reach of each clip's frames, by clip; where a clip is missing,
+            strategies that use it go by time alone.
 
     Raises:
         ValueError: The shapes don't fit together.
@@ -54,6 +59,7 @@ class Candidates:
     positions: NDArray[Any]
     clips: NDArray[np.integer]
     labelled: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    reach: Mapping[int, Reach] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count = len(self.positions)
@@ -68,13 +74,14 @@ class Candidates:
         return len(self.positions)
 
     def subset(self, indices: NDArray[np.intp]) -> Candidates:
-        """The candidates at `indices`, in that order, with the same labelled frames."""
+        """The candidates at `indices`, in that order; labelled frames and reach stay."""
         return Candidates(
             self.uncertainty[indices],
             self.features[indices],
             self.positions[indices],
             self.clips[indices],
             self.labelled,
+            self.reach,
         )
 
 
@@ -173,6 +180,44 @@ class Diversity:
         return kmeans_centroids(candidates.features, _clamped(budget, candidates), seed)
 
 
+class TemporalReach:
+    """The frames whose labels are expected to leave least uncertain, by flow, exactly.
+
+    Dynamic programming over what each frame's label would explain of the frames around it
+    (`selection.reach`, `selection.planning`); clips share the budget by what they need. The frame
+    that explains most comes first. Needs neither labels nor features.
+    """
+
+    name: str = "reach"
+    needs_uncertainty: bool = False
+
+    def select(self, candidates: Candidates, budget: int, seed: int = 0) -> NDArray[np.intp]:
+        """Choose; the seed plays no part. See `Strategy.select`."""
+        count = _clamped(budget, candidates)
+        clips, positions = candidates.clips.tolist(), candidates.positions.tolist()
+        places: dict[tuple[int, int], int] = {}
+        frames: dict[int, list[int]] = {}
+        for index, (clip, frame) in enumerate(zip(clips, positions, strict=True)):
+            if (clip, frame) not in places:  # a frame may have several tasks; one will do
+                places[clip, frame] = index
+                frames.setdefault(clip, []).append(int(frame))
+        reaches = {
+            clip: _long_enough(candidates.reach.get(clip), own, candidates.labelled.get(clip, ()))
+            for clip, own in frames.items()
+        }
+        chosen = [places[pair] for pair in plan(reaches, frames, candidates.labelled, count)]
+        if len(chosen) < count:
+            rest = np.setdiff1d(np.arange(len(candidates)), chosen)
+            chosen.extend(rest[: count - len(chosen)].tolist())
+        return np.array(chosen, dtype=np.intp)
+
+
+def _long_enough(reach: Reach | None, frames: Sequence[int], labelled: Sequence[int]) -> Reach:
+    """The reach, or one by time where there is none or it ends before the clip does."""
+    length = max(*frames, *labelled, 0) + 1
+    return reach if reach is not None and len(reach) >= length else Reach.from_time(length)
+
+
 def _clamped(budget: int, candidates: Candidates) -> int:
     if budget < 0:
         raise ValueError(f"a budget is a number of samples, 0 or more; got {budget}")
@@ -190,7 +235,7 @@ def register_strategy(name: str, maker: Callable[[], Strategy]) -> None:
     STRATEGIES[name] = maker
 
 
-for _maker in (HVSA, Uniform, Random, Uncertainty, Diversity):
+for _maker in (HVSA, Uniform, Random, Uncertainty, Diversity, TemporalReach):
     register_strategy(_maker.name, _maker)
 
 

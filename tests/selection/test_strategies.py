@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from selection import strategies
+from selection.reach import Reach
 from selection.strategies import (
     STRATEGIES,
     Candidates,
@@ -158,3 +159,21 @@ def test_a_package_can_offer_one(monkeypatch):
 def test_a_name_is_registered_once():
     with pytest.raises(ValueError, match="'hvsa'"):
         register_strategy("hvsa", strategies.HVSA)
+
+
+def test_reach_uses_the_clip_s_reach_and_goes_by_time_without_one():
+    flowing = Reach.from_confidence(np.r_[np.full(20, 0.999), np.full(20, 0.7)], 40)
+    strategy = get_strategy("reach")
+    by_flow = strategy.select(candidates(41, reach={0: flowing}), 5)
+    by_time = strategy.select(candidates(41), 5)
+    assert (by_flow > 20).sum() > (by_time > 20).sum()
+    assert np.abs(np.diff(np.sort(by_time)) - 8).max() <= 3
+
+
+def test_reach_that_ends_before_the_clip_is_not_used():
+    short = Reach.from_time(10)
+    given = candidates(41, reach={0: short}, labelled={0: [60]})
+    assert (
+        get_strategy("reach").select(given, 1).tolist()
+        == get_strategy("reach").select(candidates(41, labelled={0: [60]}), 1).tolist()
+    )

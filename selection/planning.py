@@ -1,0 +1,275 @@
+"""The best frames to label by temporal reach: exact, for several clips and given labels.
+
+Labelled frames cut a clip into segments. Within a segment the least loss with n more labels is
+found for every n by dynamic programming over where the last of them is; the segments of all clips
+then share the budget so that the sum is least (a knapsack over n).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selection.reach import Reach
+
+__all__ = ["plan"]
+
+_MOST_STEPS = 1_500_000_000
+"""Frames × span × labels that one segment's program may take; larger ones are halved."""
+_QUICK_STEPS = 100_000_000
+"""Up to which a program looks at every gap of the reach."""
+_MOST_SHARES = 50_000_000
+"""Segments × budget up to which the budget is shared exactly; beyond, by falling gain."""
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """The frames that may be chosen between two labelled ones (−1 and N: the clip's ends)."""
+
+    clip: int
+    reach: Reach
+    left: int
+    right: int
+    frames: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Solution:
+    """The least loss `costs[n]` of a segment with n labels more, and where they are."""
+
+    segment: _Segment
+    costs: NDArray[np.float64]
+    ends: NDArray[np.int64]
+    back: NDArray[np.int32]
+
+    def picks(self, count: int) -> list[int]:
+        """The frames chosen where `count` are."""
+        place = int(self.ends[count])
+        picks = []
+        for row in range(count - 1, -1, -1):
+            picks.append(int(self.segment.frames[0]) + place)
+            place = int(self.back[row, place])
+        return picks[::-1]
+
+
+def plan(
+    reaches: Mapping[int, Reach],
+    candidates: Mapping[int, Sequence[int]],
+    labelled: Mapping[int, Sequence[int]],
+    budget: int,
+) -> list[tuple[int, int]]:
+    """Choose the frames whose labels leave the least loss.
+
+    Args:
+        reaches: Each clip's reach.
+        candidates: The frames of each clip that may be chosen, each less than the clip's length.
+        labelled: The frames of each clip that are labelled already.
+        budget: How many to choose, over all clips.
+
+    Returns:
+        min(budget, candidates) pairs (clip, frame), unique. The one that removes most loss first,
+        then always the one that removes most after those before it.
+
+    Raises:
+        ValueError: A clip has no reach, or a frame lies outside it.
+    """
+    segments = [
+        segment
+        for clip in sorted(candidates)
+        for segment in _cut(clip, reaches, candidates[clip], labelled.get(clip, ()))
+    ]
+    total = sum(len(segment.frames) for segment in segments)
+    budget = min(budget, total)
+    if budget <= 0:
+        return []
+    fixed: list[tuple[int, int]] = []
+    pieces = [
+        piece for segment in segments for piece in _halved(segment, budget / total, budget, fixed)
+    ]
+    solutions = [_solve(segment, cap) for segment, cap in pieces]
+    counts = _shared([solution.costs for solution in solutions], budget - len(fixed))
+    chosen: dict[int, list[int]] = {}
+    for clip, frame in fixed:
+        chosen.setdefault(clip, []).append(frame)
+    for solution, count in zip(solutions, counts, strict=True):
+        chosen.setdefault(solution.segment.clip, []).extend(solution.picks(int(count)))
+    return _best_first(
+        [
+            segment
+            for clip, frames in chosen.items()
+            for segment in _cut(clip, reaches, frames, labelled.get(clip, ()))
+        ]
+    )
+
+
+def _cut(
+    clip: int,
+    reaches: Mapping[int, Reach],
+    candidates: Sequence[int],
+    labelled: Sequence[int],
+) -> list[_Segment]:
+    if clip not in reaches:
+        raise ValueError(f"clip {clip} has candidates but no reach")
+    reach = reaches[clip]
+    marks = np.unique(np.asarray(labelled, dtype=np.int64))
+    frames = np.setdiff1d(np.asarray(candidates, dtype=np.int64), marks)
+    everything = np.concatenate([frames, marks])
+    if everything.size and (everything.min() < 0 or everything.max() >= len(reach)):
+        raise ValueError(
+            f"clip {clip} has {len(reach)} frames, but frame {int(everything.max())} is named"
+        )
+    ends = np.concatenate([[-1], marks, [len(reach)]])
+    parts = np.split(frames, np.searchsorted(frames, marks))
+    return [
+        _Segment(clip, reach, int(ends[i]), int(ends[i + 1]), part)
+        for i, part in enumerate(parts)
+        if len(part)
+    ]
+
+
+def _halved(
+    segment: _Segment, density: float, budget: int, fixed: list[tuple[int, int]]
+) -> list[tuple[_Segment, int]]:
+    """Halve a segment until its program is small enough; with the most labels each may get.
+
+    The middle frame of a halved segment is as good as any where there are so many: it is chosen,
+    and appended to `fixed`.
+    """
+    size = len(segment.frames)
+    width = int(segment.frames[-1] - segment.frames[0]) + 1
+    cap = min(budget, size)
+    if width * _span(segment.reach, width, cap) * cap > _MOST_STEPS:
+        cap = min(cap, 2 * int(np.ceil(density * size)) + 8)  # ample, so that need can decide
+    if width * _span(segment.reach, width, cap) * cap <= _MOST_STEPS or size < 3:
+        return [(segment, cap)]
+    middle = size // 2
+    frame = int(segment.frames[middle])
+    fixed.append((segment.clip, frame))
+    before, after = segment.frames[:middle], segment.frames[middle + 1 :]
+    clip, reach = segment.clip, segment.reach
+    return [
+        *_halved(_Segment(clip, reach, segment.left, frame, before), density, budget, fixed),
+        *_halved(_Segment(clip, reach, frame, segment.right, after), density, budget, fixed),
+    ]
+
+
+def _span(reach: Reach, width: int, cap: int) -> int:
+    """The widest gap looked up exactly: all where that is quick, else four times the mean gap."""
+    span = min(reach.span, width)
+    if width * span * cap > _QUICK_STEPS:
+        span = min(span, max(16, 4 * width // cap))
+    return span
+
+
+def _solve(segment: _Segment, cap: int) -> _Solution:
+    """The program: `costs[c]` is the least loss up to frame c where c is the n-th label."""
+    reach, low = segment.reach, int(segment.frames[0])
+    size = int(segment.frames[-1]) + 1 - low
+    here = np.arange(low, low + size)
+    shut = np.ones(size, dtype=bool)
+    shut[segment.frames - low] = False
+    span = _span(reach, size, cap)
+    half = span // 2
+    near = np.ascontiguousarray(reach.between[low : low + size, span:0:-1])
+    to_end = reach.gaps(here, segment.right)
+    leave = reach.after[here, half] - here
+    arrive = reach.before[here, half] + here - 1.0 - 2 * half
+    # float32 in the inner loop: losses are sums of at most `size` numbers up to 1
+    cost = reach.gaps(segment.left, here).astype(np.float32)
+    cost[shut] = np.inf
+    costs = [float(reach.gaps(segment.left, segment.right))]
+    ends = [-1]
+    back = np.full((cap, size), -1, dtype=np.int32)
+    padded = np.full(span + size, np.inf, dtype=np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, span)[:size]
+    for n in range(cap):
+        if n:
+            padded[span:] = cost
+            sums = windows + near
+            step = sums.argmin(axis=1)
+            best = sums[np.arange(size), step]
+            origin = np.arange(size) - span + step
+            if size > span + 1:
+                _jump(cost, leave, arrive, span, best, origin)
+            best[shut] = np.inf
+            cost, back[n] = best, origin
+        full = cost + to_end
+        end = int(full.argmin())
+        ends.append(end)
+        costs.append(float(full[end]))
+    return _Solution(segment, np.array(costs), np.array(ends, dtype=np.int64), back)
+
+
+def _jump(
+    cost: NDArray[np.float32],
+    leave: NDArray[np.floating],
+    arrive: NDArray[np.floating],
+    span: int,
+    best: NDArray[np.float32],
+    origin: NDArray[np.intp],
+) -> None:
+    """Take gaps wider than the span where they are better; changes `best` and `origin`."""
+    start = cost + leave
+    low = np.minimum.accumulate(start)
+    is_low = start <= low
+    where = np.maximum.accumulate(np.where(is_low, np.arange(len(start)), 0))
+    later = np.arange(span + 1, len(cost))
+    value = (low[later - span - 1] + arrive[later]).astype(np.float32)
+    better = value < best[later]
+    best[later[better]] = value[better]
+    origin[later[better]] = where[later - span - 1][better]
+
+
+def _shared(costs: Sequence[NDArray[np.float64]], budget: int) -> NDArray[np.int64]:
+    """How many labels each segment gets, so that all are given and the sum of costs is least."""
+    sizes = [len(cost) - 1 for cost in costs]
+    if len(costs) == 1:
+        return np.array([min(budget, sizes[0])])
+    if sum(sizes) * (budget + 1) > _MOST_SHARES * 20 or len(costs) * (budget + 1) > _MOST_SHARES:
+        gains = [np.minimum.accumulate(-np.diff(cost)) for cost in costs]
+        owner = np.repeat(np.arange(len(costs)), sizes)
+        first = np.argsort(-np.concatenate(gains), kind="stable")[:budget]
+        return np.bincount(owner[first], minlength=len(costs))
+    least = np.full(budget + 1, np.inf)
+    least[0] = 0.0
+    taken = np.zeros((len(costs), budget + 1), dtype=np.int32)
+    for i, cost in enumerate(costs):
+        new = least + cost[0]
+        for n in range(1, min(len(cost) - 1, budget) + 1):
+            other = least[: budget + 1 - n] + cost[n]
+            better = other < new[n:]
+            new[n:][better] = other[better]
+            taken[i, n:][better] = n
+        least = new
+    counts = np.zeros(len(costs), dtype=np.int64)
+    left = budget
+    for i in range(len(costs) - 1, -1, -1):
+        counts[i] = taken[i, left]
+        left -= int(counts[i])
+    return counts
+
+
+def _best_first(segments: Sequence[_Segment]) -> list[tuple[int, int]]:
+    """Order the frames by what each removes after those before it."""
+    heap: list[tuple[float, int, int, int, int, int, NDArray[np.int64]]] = []
+
+    def offer(which: int, left: int, right: int, frames: NDArray[np.int64]) -> None:
+        if len(frames):
+            gains = segments[which].reach.gain(frames, left, right)
+            pick = int(gains.argmax())
+            entry = (-float(gains[pick]), which, int(frames[pick]), pick, left, right, frames)
+            heapq.heappush(heap, entry)
+
+    for which, segment in enumerate(segments):
+        offer(which, segment.left, segment.right, segment.frames)
+    order = []
+    while heap:
+        _, which, frame, pick, left, right, frames = heapq.heappop(heap)
+        order.append((segments[which].clip, frame))
+        offer(which, left, frame, frames[:pick])
+        offer(which, frame, right, frames[pick + 1 :])
+    return order
