@@ -19,7 +19,7 @@ try:
     from label_studio_ml.response import ModelResponse
 except ImportError as error:  # pragma: no cover - depends on what is installed
     raise ImportError(
-        "backend.plugin needs label-studio-ml 2.x, which is on GitHub only: pip install "
+        f"backend.plugin needs label-studio-ml 2.x ({error}), which is on GitHub only: pip install "
         "git+https://github.com/HumanSignal/label-studio-ml-backend.git "
         "(or serve Maskloop by itself: maskloop serve)."
     ) from error
