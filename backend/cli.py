@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from backend.settings import Settings, SettingsError, load_settings
 
@@ -74,6 +76,74 @@ def status(
         show_status(answer, Console())
 
 
+@app.command()
+def init(
+    source: Annotated[Path, typer.Argument(help="A video file, or a folder of images.")],
+    labels: Annotated[str, typer.Option(help="Labels, comma-separated: car,road.")] = "",
+    title: Annotated[str | None, typer.Option(help="Title of the project.")] = None,
+    project: Annotated[int | None, typer.Option(help="Add the clip to this project.")] = None,
+    clip: Annotated[str | None, typer.Option(help="Name of the clip.")] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames a second to take; all if unset.")
+    ] = None,
+    image_format: Annotated[str, typer.Option(help="Of extracted frames: jpg or png.")] = "jpg",
+    backend: Annotated[
+        str | None, typer.Option(help="The service as Label Studio reaches it.")
+    ] = None,
+    document_root: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT",
+            help="Label Studio's folder of local files, if it is on this machine; else the frames "
+            "are uploaded.",
+        ),
+    ] = None,
+) -> None:
+    """Make a Label Studio project of a clip: frames, labels, tasks, backend, order."""
+    from backend.init import BackendAddress, split_labels
+    from backend.init import init as run
+    from backend.studio import Studio
+
+    settings = _settings()
+    url, key = settings.require_label_studio()
+    result = run(
+        Studio(url, key),
+        source,
+        backend=BackendAddress(
+            backend or f"http://localhost:{settings.port}",
+            settings.basic_auth_user,
+            settings.basic_auth_pass.get_secret_value(),
+        ),
+        labels=split_labels(labels) if labels else (),
+        title=title,
+        project_id=project,
+        clip=clip,
+        fps=fps,
+        image_format=image_format,
+        document_root=document_root,
+        console=_errors,
+    )
+    for sentence in result.done:
+        _errors.print(escape(sentence), highlight=False, soft_wrap=True)
+    sys.stdout.write(f"{result.url}\n")
+
+
+@app.command()
+def demo(
+    video: Annotated[Path | None, typer.Option(help="A clip of your own.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Its labels, comma-separated.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames a second to take from it.")] = None,
+    folder: Annotated[Path, typer.Option(help="Where everything is kept.")] = Path("maskloop-demo"),
+    once: Annotated[
+        bool, typer.Option("--once", help="End when the first masks are there.")
+    ] = False,
+) -> None:
+    """Run the whole loop on a real Label Studio, on this machine."""
+    from backend.demo import demo as run
+
+    raise typer.Exit(run(folder, video=video, labels=labels, fps=fps, once=once))
+
+
 def _settings(**overrides: Any) -> Settings:
     return load_settings(**overrides)
 
@@ -91,7 +161,7 @@ def main() -> None:
     except _expected() as error:
         if os.environ.get("LOG_LEVEL", "").upper() == "DEBUG":
             raise
-        _errors.print(f"[bold red]Error:[/] {error}", highlight=False)
+        _errors.print("[bold red]Error:[/]", escape(str(error)), highlight=False, soft_wrap=True)
         raise SystemExit(1) from None
 
 

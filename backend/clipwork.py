@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from backend.annotator import annotator_for
 from backend.frames import TaskFrames
 from backend.media import MediaCache
 from backend.passes import appearances, propagated
 from backend.roundfiles import ClipRecord, RoundFiles
 from backend.settings import Settings
 from backend.snapshot import ClipSnapshot
-from model.finetune import FinetuneProgress, FinetuneSettings
+from model.finetune import FinetuneProgress
 from model.pipeline import ClipAnnotator
-from model.propagate import PropagationSettings
 
 __all__ = ["ClipWork"]
 
@@ -103,22 +103,7 @@ class ClipWork:
 
     @cached_property
     def _annotator(self) -> ClipAnnotator:
-        settings = self._settings
-        return ClipAnnotator(
-            self.source,
-            self._class_names,
-            method=settings.method,
-            flow=settings.flow,
-            network=settings.network,
-            finetune=FinetuneSettings(
-                seconds=settings.finetune_seconds,
-                consistency=settings.consistency,
-                seed=settings.seed,
-                device=settings.device,
-            ),
-            propagation=PropagationSettings(),
-            device=settings.device,
-        )
+        return annotator_for(self.source, self._class_names, self._settings)
 
     def _labels(self) -> dict[int, npt.NDArray[np.uint8]]:
         return {
