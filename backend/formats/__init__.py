@@ -2,14 +2,18 @@
 
 from backend.formats.errors import FormatError
 from backend.formats.masks import IGNORE, decode, encode
-from backend.formats.registry import FORMATS, MaskFormat
+from backend.formats.options import EncodeOptions
+from backend.formats.registry import MASK_FORMATS, REGION_FORMATS, MaskFormat, RegionFormat
 from backend.formats.rle import decode_rle, encode_rle
 
 __all__ = [
-    "FORMATS",
     "IGNORE",
+    "MASK_FORMATS",
+    "REGION_FORMATS",
+    "EncodeOptions",
     "FormatError",
     "MaskFormat",
+    "RegionFormat",
     "decode",
     "decode_rle",
     "encode",

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backend.formats.errors import FormatError
+from backend.formats.options import EncodeOptions
 from backend.formats.rle import decode_rle, encode_rle
 
 __all__ = ["BrushFormat", "decode_rle", "encode_rle"]
@@ -32,6 +33,9 @@ class BrushFormat:
             )
         return decode_rle(value["rle"], height, width)
 
-    def encode(self, mask: npt.NDArray[np.bool_]) -> Iterator[dict[str, Any]]:
+    def encode(
+        self, mask: npt.NDArray[np.bool_], options: EncodeOptions
+    ) -> Iterator[dict[str, Any]]:
         """The region's value; one for the whole mask, however many parts it has."""
+        del options
         yield {"format": "rle", "rle": encode_rle(mask)}

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backend.formats import FormatError, decode, encode
+from backend.formats import EncodeOptions, FormatError, decode, encode
 from backend.labelconfig import make_label_config, parse_label_config
 
 CONFIG = parse_label_config(make_label_config(["car", "road"]))
@@ -92,3 +92,66 @@ def test_what_is_no_mask_is_passed_over() -> None:
 def test_what_does_not_fit_is_refused_by_name(change: dict[str, Any], sentence: str) -> None:
     with pytest.raises(FormatError, match=f"region here.*{sentence}"):
         decode([region(mask() == 1, "car", id="here", **change)], CONFIG, SIZE)
+
+
+def test_key_points_leave_the_rest_unknown() -> None:
+    config = parse_label_config(
+        '<View><Image name="image" value="$image"/><BrushLabels name="b" toName="image">'
+        '<Label value="car"/></BrushLabels><KeyPointLabels name="k" toName="image">'
+        '<Label value="car"/></KeyPointLabels></View>'
+    )
+    point = {
+        "id": "p",
+        "from_name": "k",
+        "type": "keypointlabels",
+        "original_width": 8,
+        "original_height": 6,
+        "value": {"x": 50, "y": 50, "width": 0.1, "keypointlabels": ["car"]},
+    }
+    expected = np.full(SIZE, 255, np.uint8)
+    expected[3, 4] = 1
+    np.testing.assert_array_equal(decode([point], config, SIZE), expected)
+
+
+def test_each_label_is_said_with_the_tag_that_has_it() -> None:
+    config = parse_label_config(
+        '<View><Image name="image" value="$image"/>'
+        '<PolygonLabels name="p" toName="image"><Label value="car"/><Label value="sky"/>'
+        '</PolygonLabels><BitmaskLabels name="m" toName="image"><Label value="car"/>'
+        "</BitmaskLabels></View>"
+    )
+    results = encode(mask(), config)
+    assert [(result["type"], result["from_name"]) for result in results] == [
+        ("bitmasklabels", "m"),
+        ("polygonlabels", "p"),
+    ]
+    np.testing.assert_array_equal(decode(results, config, SIZE), mask())
+
+
+@pytest.mark.parametrize("tag", ["Brush", "Bitmask", "Polygon"])
+def test_labels_beside_the_tag(tag: str) -> None:
+    config = parse_label_config(
+        f'<View><Image name="image" value="$image"/><{tag} name="draw" toName="image"/>'
+        '<Labels name="label" toName="image"><Label value="car"/><Label value="sky"/></Labels>'
+        "</View>"
+    )
+    results = encode(mask(), config)
+    pairs = [(result["id"], result["from_name"], result["type"]) for result in results]
+    assert pairs[0][0] == pairs[1][0]
+    assert [pair[1:] for pair in pairs[:2]] == [("draw", tag.lower()), ("label", "labels")]
+    np.testing.assert_array_equal(decode(results, config, SIZE), mask())
+
+
+def test_pictures_of_one_task_are_kept_apart() -> None:
+    one, two = mask(), mask()[::-1].copy()
+    results = encode(one, CONFIG, item=0) + encode(two, CONFIG, item=1)
+    np.testing.assert_array_equal(decode(results, CONFIG, SIZE, item=0), one)
+    np.testing.assert_array_equal(decode(results, CONFIG, SIZE, item=1), two)
+    assert not decode(results, CONFIG, SIZE, item=2).any()
+
+
+def test_specks_are_left_out_where_that_is_wanted() -> None:
+    speckled = mask()
+    speckled[0, 7] = 1
+    results = encode(speckled, CONFIG, options=EncodeOptions(min_area=2))
+    np.testing.assert_array_equal(decode(results, CONFIG, SIZE), mask())

@@ -1,0 +1,115 @@
+"""The regions of a label, one by one: what was drawn, with which tag, under which label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from backend.formats.errors import FormatError
+from backend.formats.registry import REGION_FORMATS
+from backend.labelconfig import Control, LabelConfig
+
+__all__ = ["Drawn", "drawn_regions", "labels_by_region", "region_results"]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One region.
+
+    Attributes:
+        id: Label Studio's id of the region; an object keeps it.
+        shape: What was drawn, as `backend.labelconfig.Control` has it.
+        value: Its class index; None where the configuration doesn't have its label.
+        pixels: (H, W) bool.
+    """
+
+    id: str
+    shape: str
+    value: int | None
+    pixels: npt.NDArray[np.bool_]
+
+
+def drawn_regions(
+    results: Sequence[Mapping[str, Any]],
+    config: LabelConfig,
+    size: tuple[int, int],
+    item: int | None = None,
+) -> Iterator[Drawn]:
+    """The regions on a picture, in the order in which they lie on each other.
+
+    What isn't a region of the configuration's controls (choices, texts, relations) is passed over.
+
+    Args:
+        results: The annotation's ``result``.
+        config: What the labelling configuration asks for.
+        size: ``(height, width)`` of the picture.
+        item: Which of a task's pictures; None where the task has one.
+
+    Raises:
+        FormatError: When a region is damaged, or was drawn on a picture of another size.
+    """
+    height, width = size
+    controls = {control.name: control for control in config.controls}
+    named = labels_by_region(results)
+    for region in results:
+        control = controls.get(str(region.get("from_name")))
+        if control is None or control.shape not in REGION_FORMATS:
+            continue
+        if item is not None and (region.get("item_index") or 0) != item:
+            continue
+        identity, value = str(region.get("id") or ""), region.get("value")
+        try:
+            if not isinstance(value, Mapping):
+                raise FormatError("it has no value")
+            _check_size(region, height, width)
+            pixels = REGION_FORMATS[control.shape].decode(value, height, width)
+        except FormatError as error:
+            raise FormatError(f"region {identity}: {error}") from None
+        labels = _texts(value.get(control.label_key)) or named.get(identity, [])
+        known = [found for label in labels if (found := config.class_of(label)) is not None]
+        yield Drawn(identity, control.shape, known[0] if known else None, pixels)
+
+
+def region_results(
+    region: dict[str, Any], control: Control, value: dict[str, Any], label: str
+) -> list[dict[str, Any]]:
+    """A region in Label Studio's words: two results where its label is a tag of its own."""
+    if control.labels_from is None:
+        value = {**value, control.label_key: [label]}
+        return [{**region, "from_name": control.name, "type": control.kind, "value": value}]
+    named = {**value, "labels": [label]}
+    return [
+        {**region, "from_name": control.name, "type": control.kind, "value": value},
+        {**region, "from_name": control.labels_from, "type": "labels", "value": named},
+    ]
+
+
+def labels_by_region(results: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """What separate ``<Labels>`` tags say, by region id."""
+    return {
+        str(region.get("id")): _texts(region["value"].get("labels"))
+        for region in results
+        if region.get("type") == "labels" and isinstance(region.get("value"), Mapping)
+    }
+
+
+def _texts(labels: Any) -> list[str]:
+    return [str(label) for label in labels] if isinstance(labels, list) else []
+
+
+def _check_size(region: Mapping[str, Any], height: int, width: int) -> None:
+    drawn = (region.get("original_height"), region.get("original_width"))
+    if drawn != (height, width):
+        raise FormatError(
+            f"it was drawn on a picture of {drawn[1]}×{drawn[0]} pixels, and the picture is now "
+            f"{width}×{height}; put the old picture back, or delete the region"
+        )
+    if region.get("image_rotation"):
+        raise FormatError(
+            f"it was drawn on a picture turned by {region['image_rotation']}°, which can't be "
+            "read; turn the picture back on the screen and submit again"
+        )
