@@ -57,6 +57,11 @@ class LocalService:
         return f"http://127.0.0.1:{self._port}"
 
     @property
+    def log(self) -> Path:
+        """The file that it writes to."""
+        return self.folder / "service.log"
+
+    @property
     def program(self) -> Program:
         """The running program.
 
@@ -77,7 +82,7 @@ class LocalService:
         self._program = Program(
             "The service",
             [sys.executable, "-m", "backend.cli", "serve"],
-            log=self.folder / "service.log",
+            log=self.log,
             env={**os.environ, **self._settings, "PORT": str(self._port)},
         )
         try:
