@@ -135,7 +135,7 @@ class Foreman:
             return False
         if project.rung_at is not None and project.rung_at > project.error_at:
             return False
-        pause = min(self.settings.check_seconds * 2 ** (project.failures - 1), _LONGEST_PAUSE)
+        pause = min(self.settings.check_seconds * 2.0 ** (project.failures - 1), _LONGEST_PAUSE)
         return time.time() - project.error_at < pause
 
     # Rounds -------------------------------------------------------------------------------------
