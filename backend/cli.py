@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from backend import measure_commands
 from backend.settings import Settings, SettingsError, load_settings
 
 __all__ = ["app", "main"]
@@ -26,6 +27,9 @@ app = typer.Typer(
 
 # Results go to standard output, everything meant for people only to standard error.
 _errors = Console(stderr=True)
+
+
+measure_commands.register(app)
 
 
 @app.command()

@@ -6,6 +6,7 @@ for, none is kept, and the same seed gives the same bytes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from model.scene import DIFFICULTIES, Points, Scene, move
 from model.toys import REACH, meadow
 
-__all__ = ["DIFFICULTIES", "RenderedClip", "render_clip", "write_clip"]
+__all__ = ["DIFFICULTIES", "RenderedClip", "RenderedMasks", "render_clip", "write_clip"]
 
 _EXPOSURES = 4
 """Pictures averaged for motion blur."""
@@ -75,6 +76,11 @@ class RenderedClip:
         self._check(index)
         labels = np.array([0, *(layer.label for layer in self._scene.layers)], np.uint8)
         return labels[self._owners(index)]
+
+    @property
+    def masks(self) -> RenderedMasks:
+        """All masks, as a source of them."""
+        return RenderedMasks(self)
 
     def flow(self, index: int, target: int | None = None) -> NDArray[np.float32]:
         """Return where each pixel of frame `index` goes: (H, W, 2) float32, x first.
@@ -212,6 +218,20 @@ def _lookup(grid: NDArray[np.float32], local: Points) -> NDArray[np.float32]:
     )
 
 
+class RenderedMasks:
+    """The masks of a rendered clip, drawn as they are read; a `model.benchmark.MaskSource`."""
+
+    def __init__(self, clip: RenderedClip) -> None:
+        self._clip = clip
+
+    def __len__(self) -> int:
+        return len(self._clip)
+
+    def read(self, index: int) -> NDArray[np.uint8]:
+        """Return the (H, W) uint8 mask of frame `index`; raises `IndexError`."""
+        return self._clip.mask(index)
+
+
 def render_clip(
     frames: int, size: tuple[int, int] = (320, 240), seed: int = 0, difficulty: str = "easy"
 ) -> RenderedClip:
@@ -231,13 +251,19 @@ def render_clip(
     return RenderedClip(frames, size, seed, difficulty)
 
 
-def write_clip(clip: RenderedClip, folder: str | Path, flow: bool = True) -> None:
+def write_clip(
+    clip: RenderedClip,
+    folder: str | Path,
+    flow: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
     """Write a clip in the benchmark layout (see `model.benchmark`), losslessly.
 
     Args:
         clip: What to write.
         folder: Created; must be empty where it exists.
         flow: Also write `flow/NNNNN.npy`, (H, W, 2) float32, the flow to the next frame.
+        progress: Called with (frames done, frames in all).
 
     Raises:
         ValueError: The folder holds something already.
@@ -254,6 +280,8 @@ def write_clip(clip: RenderedClip, folder: str | Path, flow: bool = True) -> Non
         _write(folder / "masks" / f"{index:05d}.png", clip.mask(index))
         if flow and index + 1 < len(clip):
             np.save(folder / "flow" / f"{index:05d}.npy", clip.flow(index))
+        if progress is not None:
+            progress(index + 1, len(clip))
 
 
 def _write(path: Path, image: NDArray[np.generic]) -> None:

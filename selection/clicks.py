@@ -98,6 +98,7 @@ def correction_clicks(
     """Clicks that turn a pre-annotation into the truth: those of the parts that differ.
 
     Each part is drawn with its true class (background too: there, something is to be taken away).
+    A boundary that lies within ε of the true one is right: drawing it anew would be no better.
     Nobody corrects for more clicks than drawing anew takes, so that is the most.
 
     Args:
@@ -107,7 +108,7 @@ def correction_clicks(
         tolerance: ε, in pixels.
 
     Returns:
-        0 where nothing differs.
+        0 where nothing differs by more than ε.
 
     Raises:
         ValueError: A mask is not (H, W) uint8, or they are of two sizes.
@@ -116,9 +117,23 @@ def correction_clicks(
         raise ValueError(
             f"truth and prediction must be of one size; got {truth.shape}, {predicted.shape}"
         )
-    wrong = np.where((truth != predicted) & (truth != VOID), truth, np.uint8(VOID))
-    parts = boundary_clicks(wrong, tolerance=tolerance)
+    near = _found_near(truth, predicted, tolerance) & _found_near(predicted, truth, tolerance)
+    right = near | (truth == VOID)
+    parts = boundary_clicks(np.where(right, np.uint8(VOID), truth), tolerance=tolerance)
     return min(parts, boundary_clicks(truth, free, tolerance)) if parts else 0
+
+
+def _found_near(
+    labels: NDArray[np.uint8], other: NDArray[np.uint8], distance: float
+) -> NDArray[np.bool_]:
+    """Pixels whose label is to be found in the other mask, not farther away than `distance`."""
+    side = 2 * int(distance) + 1
+    window = np.ones((side, side), np.uint8)
+    out = labels == other
+    for k in np.unique(labels[~out]).tolist():
+        grown = cv2.dilate((other == k).view(np.uint8), window)
+        out |= (labels == k) & (np.asarray(grown) > 0)
+    return np.asarray(out)
 
 
 def _checked(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
