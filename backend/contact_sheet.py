@@ -29,9 +29,11 @@ def contact_sheet(class_names: Sequence[str], pictures: Sequence[Picture]) -> st
     if not pictures:
         return ""
     palette = colours(len(class_names))
+    plain = class_names[0] == "background"
+    shown = list(zip(class_names, palette.tolist(), strict=True))[int(plain) :]
     legend = "".join(
         f'<span><i style="background:rgb({r},{g},{b})"></i>{escape(name)}</span>'
-        for name, (r, g, b) in zip(class_names, palette.tolist(), strict=True)
+        for name, (r, g, b) in shown
     )
     rows = []
     for picture in pictures:
@@ -39,8 +41,8 @@ def contact_sheet(class_names: Sequence[str], pictures: Sequence[Picture]) -> st
         why = f", {picture.why}" if picture.why else ""
         tiles = (
             picture.image,
-            _overlay(picture.image, picture.truth, palette),
-            _overlay(picture.image, picture.predicted, palette),
+            _overlay(picture.image, picture.truth, palette, plain),
+            _overlay(picture.image, picture.predicted, palette, plain),
             _errors(picture),
         )
         rows.append(
@@ -56,10 +58,13 @@ def contact_sheet(class_names: Sequence[str], pictures: Sequence[Picture]) -> st
 
 
 def _overlay(
-    image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8]
+    image: npt.NDArray[np.uint8],
+    mask: npt.NDArray[np.uint8],
+    palette: npt.NDArray[np.uint8],
+    plain: bool,
 ) -> npt.NDArray[np.uint8]:
-    """The image tinted by class, boundaries drawn; void stays as it is."""
-    known = (mask < len(palette))[..., None]
+    """The image tinted by class, boundaries drawn; void stays as it is, and a plain class 0."""
+    known = ((mask < len(palette)) & ((mask > 0) | (not plain)))[..., None]
     tint = palette[np.minimum(mask, len(palette) - 1)]
     out = np.where(known, image * 0.45 + tint * 0.55, image)
     window = np.ones((3, 3), np.uint8)
