@@ -1,7 +1,13 @@
 """Which samples to label next: uncertainty, then diversity, then an order over all tasks."""
 
-from selection.diversity import kmeans_centroids, spread
-from selection.ranking import order, rank, scores
+from selection.budget import Advice, Progress, recommend, share
+from selection.disagreement import disagreement, temporal_disagreement
+from selection.diversity import core_set, facility_location, kmeans_centroids, spread
+from selection.granularity import Granularity, parse_granularity, partition
+from selection.planning import plan
+from selection.ranking import apart, order, rank, scores
+from selection.reach import Reach
+from selection.samples import FrameSamples, describe, pool, query_mask
 from selection.strategies import (
     STRATEGIES,
     Candidates,
@@ -25,11 +31,21 @@ from selection.uncertainty import (
 __all__ = [
     "MEASURES",
     "STRATEGIES",
+    "Advice",
     "Candidates",
+    "FrameSamples",
+    "Granularity",
     "NonFiniteWarning",
+    "Progress",
+    "Reach",
     "Strategy",
+    "apart",
+    "core_set",
+    "describe",
+    "disagreement",
     "entropy",
     "evenly",
+    "facility_location",
     "farthest_in_time",
     "get_strategy",
     "kmeans_centroids",
@@ -37,11 +53,19 @@ __all__ = [
     "margin",
     "normalise",
     "order",
+    "parse_granularity",
+    "partition",
+    "plan",
+    "pool",
+    "query_mask",
     "rank",
     "rankable",
+    "recommend",
     "reduce",
     "register_strategy",
     "scores",
+    "share",
     "spread",
     "strategy_names",
+    "temporal_disagreement",
 ]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from selection.budget import share
 from selection.diversity import spread
 from selection.strategies import Candidates, Strategy
 from selection.timeline import farthest_in_time
 from selection.uncertainty import rankable
 
-__all__ = ["order", "rank", "scores"]
+__all__ = ["apart", "order", "rank", "scores"]
+
+_PATIENCE = 8
+"""Tasks that may wait for a place apart from their twins, per annotator."""
 
 
 def rank(chosen: ArrayLike, uncertainty: ArrayLike) -> NDArray[np.intp]:
@@ -60,6 +66,68 @@ def scores(order: ArrayLike) -> NDArray[np.float64]:
     return np.arange(count, dtype=np.float64) / max(count, 1)
 
 
+def apart(
+    order: ArrayLike, positions: ArrayLike, clips: ArrayLike, annotators: int, frames: int = 2
+) -> NDArray[np.intp]:
+    """Keep twins from being open at the same time: neighbours in time, near each other in order.
+
+    Where several people label, tasks that follow each other are open together. A task of the same
+    clip within `frames` of one of the last `annotators` − 1 waits for the next place that is far
+    enough, so nothing moves far, and with one annotator nothing moves at all.
+
+    Args:
+        order: (N,) indices into `positions`, first to label first.
+        positions: Frame index of each task.
+        clips: Clip of each task.
+        annotators: How many label at the same time, ≥ 1.
+        frames: How near in time twins are.
+
+    Returns:
+        (N,) the same indices. Only where all that wait are twins of the last ones (at the very end,
+        or in a tiny clip) do twins follow each other.
+
+    Raises:
+        ValueError: `annotators` is below 1.
+    """
+    if annotators < 1:
+        raise ValueError(f"annotators must be 1 or more; got {annotators}")
+    given = np.asarray(order, dtype=np.intp)
+    if annotators == 1 or len(given) < 3:
+        return given
+    when = np.asarray(positions)[given].tolist()
+    where = np.asarray(clips)[given].tolist()
+    waiting: deque[int] = deque()
+    recent: deque[int] = deque(maxlen=annotators - 1)
+    placed: list[int] = []
+    most = _PATIENCE * annotators
+
+    def is_twin(place: int) -> bool:
+        return any(
+            where[place] == where[other] and abs(when[place] - when[other]) <= frames
+            for other in recent
+        )
+
+    def put(place: int) -> None:
+        placed.append(place)
+        recent.append(place)
+
+    upcoming = iter(range(len(given)))
+    while len(placed) < len(given):
+        freed = next((place for place in waiting if not is_twin(place)), None)
+        if freed is not None:
+            waiting.remove(freed)
+            put(freed)
+            continue
+        following = next(upcoming, None) if len(waiting) < most else None
+        if following is None:
+            put(waiting.popleft())
+        elif is_twin(following):
+            waiting.append(following)
+        else:
+            put(following)
+    return given[placed]
+
+
 def order(
     candidates: Candidates, strategy: Strategy, budget: int, seed: int = 0
 ) -> NDArray[np.intp]:
@@ -101,13 +169,14 @@ def order(
         known = known[rank([], candidates.uncertainty[known])]
         tail = _then_farthest(candidates, picked)[len(picked) :]
         return np.concatenate([picked, _interleaved(known, tail[~has_labels[tail]])])
-    share = _share(budget, len(seen), len(fresh))
-    known = seen[_ranked(candidates.subset(seen), strategy, share[0], seed)]
-    new = fresh[_first(candidates.subset(fresh), share[1], seed)]
+    kinds = [len(seen), len(fresh)]
+    parts = share(kinds, kinds, budget).tolist()
+    known = seen[_ranked(candidates.subset(seen), strategy, parts[0], seed)]
+    new = fresh[_first(candidates.subset(fresh), parts[1], seed)]
     return np.concatenate(
         [
-            _interleaved(known[: share[0]], new[: share[1]]),
-            _interleaved(known[share[0] :], new[share[1] :]),
+            _interleaved(known[: parts[0]], new[: parts[1]]),
+            _interleaved(known[parts[0] :], new[parts[1] :]),
         ]
     )
 
@@ -119,11 +188,9 @@ def _ranked(candidates: Candidates, strategy: Strategy, budget: int, seed: int) 
 def _first(candidates: Candidates, budget: int, seed: int) -> NDArray[np.intp]:
     """The order of clips that have no label yet."""
     clips, counts = np.unique(candidates.clips, return_counts=True)
-    turns = _interleaved(*[np.full(n, i) for i, n in enumerate(counts)])[:budget]
     picked = []
-    for i, clip in enumerate(clips):
+    for clip, count in zip(clips, share(counts, counts, budget).tolist(), strict=True):
         own = np.flatnonzero(candidates.clips == clip)
-        count = int((turns == i).sum())
         picked.append(own[spread(candidates.features[own], candidates.positions[own], count, seed)])
     return _then_farthest(candidates, _interleaved(*picked))
 
@@ -140,18 +207,6 @@ def _then_farthest(candidates: Candidates, picked: NDArray[np.intp]) -> NDArray[
         )
     tail = farthest_in_time(candidates.positions[rest], candidates.clips[rest], anchors)
     return np.concatenate([picked, rest[tail]])
-
-
-def _share(budget: int, first: int, second: int) -> tuple[int, int]:
-    """Share a budget in proportion, at least one each where there are two."""
-    budget = min(budget, first + second)
-    if not first or not second:
-        return (budget, 0) if first else (0, budget)
-    share = round(budget * first / (first + second))
-    if budget >= 2:
-        share = min(max(share, 1), budget - 1)
-    share = min(max(share, budget - second), first)
-    return share, budget - share
 
 
 def _interleaved(*parts: NDArray[np.intp]) -> NDArray[np.intp]:

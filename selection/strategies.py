@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from selection.diversity import kmeans_centroids
+from selection.diversity import core_set, facility_location, kmeans_centroids
 from selection.planning import plan
 from selection.reach import Reach
 from selection.timeline import evenly
@@ -25,7 +25,9 @@ __all__ = [
     "HVSA",
     "STRATEGIES",
     "Candidates",
+    "CoreSet",
     "Diversity",
+    "FacilityLocation",
     "Random",
     "Strategy",
     "TemporalReach",
@@ -180,6 +182,28 @@ class Diversity:
         return kmeans_centroids(candidates.features, _clamped(budget, candidates), seed)
 
 
+class CoreSet:
+    """Greedy k-centre over the features: none is far from a chosen one (Sener & Savarese 2018)."""
+
+    name: str = "core-set"
+    needs_uncertainty: bool = False
+
+    def select(self, candidates: Candidates, budget: int, seed: int = 0) -> NDArray[np.intp]:
+        """Choose; see `Strategy.select`."""
+        return core_set(candidates.features, _clamped(budget, candidates), seed)
+
+
+class FacilityLocation:
+    """Greedy facility location over the features: all are near to a chosen one on the mean."""
+
+    name: str = "facility-location"
+    needs_uncertainty: bool = False
+
+    def select(self, candidates: Candidates, budget: int, seed: int = 0) -> NDArray[np.intp]:
+        """Choose; see `Strategy.select`."""
+        return facility_location(candidates.features, _clamped(budget, candidates), seed)
+
+
 class TemporalReach:
     """The frames whose labels are expected to leave least uncertain, by flow, exactly.
 
@@ -235,7 +259,16 @@ def register_strategy(name: str, maker: Callable[[], Strategy]) -> None:
     STRATEGIES[name] = maker
 
 
-for _maker in (HVSA, Uniform, Random, Uncertainty, Diversity, TemporalReach):
+for _maker in (
+    HVSA,
+    Uniform,
+    Random,
+    Uncertainty,
+    Diversity,
+    CoreSet,
+    FacilityLocation,
+    TemporalReach,
+):
     register_strategy(_maker.name, _maker)
 
 

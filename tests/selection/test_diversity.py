@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selection.diversity import kmeans_centroids, spread
+from selection import diversity
+from selection.diversity import core_set, facility_location, kmeans_centroids, spread
 from selection.uncertainty import NonFiniteWarning
 
 
@@ -83,3 +84,43 @@ def test_broken_features_are_warned_of_and_don_t_stop_the_choice():
     features[2] = np.nan
     with pytest.warns(NonFiniteWarning, match="1 of 8 samples"):
         assert len(kmeans_centroids(features, 3)) == 3
+
+
+@pytest.mark.parametrize("choose", [core_set, facility_location])
+@pytest.mark.parametrize("channels", [2, 300])
+def test_core_set_and_facilities_take_one_of_each_group(choose, channels):
+    rng = np.random.default_rng(0)
+    centres = 10 * rng.standard_normal((5, channels))
+    group = np.repeat(np.arange(5), 8)
+    features = centres[group] + 0.01 * rng.standard_normal((40, channels))
+    assert sorted(group[choose(features, 5)].tolist()) == list(range(5))
+
+
+def test_core_set_takes_the_extremes_and_facilities_the_middles():
+    line = np.linspace(0, 1, 101)[:, None]
+    assert set(core_set(line, 3).tolist()) == {50, 0, 100}
+    assert facility_location(line, 1).tolist() == [50]
+    assert np.abs(np.sort(facility_location(line, 3)) - [17, 50, 83]).max() <= 9
+
+
+def test_core_set_stays_away_from_what_is_labelled():
+    line = np.linspace(0, 1, 11)[:, None]
+    assert core_set(line, 1, covered=np.array([[0.0]])).tolist() == [10]
+
+
+@pytest.mark.parametrize("choose", [core_set, facility_location])
+def test_alike_samples_are_still_unique(choose):
+    assert sorted(choose(np.ones((6, 3)), 4).tolist()) == sorted(set(choose(np.ones((6, 3)), 4)))
+    assert len(choose(np.ones((6, 3)), 9)) == 6
+
+
+def test_facility_location_in_random_parts_is_nearly_as_good(monkeypatch):
+    rng = np.random.default_rng(1)
+    features = rng.standard_normal((400, 4))
+
+    def left(chosen):
+        return ((features[:, None] - features[chosen][None]) ** 2).sum(-1).min(1).mean()
+
+    whole = left(facility_location(features, 20))
+    monkeypatch.setattr(diversity, "_FULL_GREEDY", 10)
+    assert left(facility_location(features, 20)) == pytest.approx(whole, rel=0.1)

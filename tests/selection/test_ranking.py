@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from selection.ranking import order, rank, scores
+from selection.ranking import apart, order, rank, scores
 from selection.strategies import STRATEGIES, Candidates, get_strategy
 from selection.uncertainty import NonFiniteWarning
 
@@ -134,3 +134,40 @@ def test_a_new_clip_is_not_left_behind_a_labelled_one():
 def test_order_refuses_a_negative_budget():
     with pytest.raises(ValueError, match="-3"):
         order(make([5]), get_strategy("random"), -3)
+
+
+def twins(found, positions, clips, annotators, frames):
+    return sum(
+        clips[found[i]] == clips[found[j]]
+        and abs(positions[found[i]] - positions[found[j]]) <= frames
+        for i in range(len(found))
+        for j in range(i + 1, min(i + annotators, len(found)))
+    )
+
+
+@given(st.integers(0, 40), st.integers(1, 4), st.integers(0, 3), st.randoms())
+def test_apart_is_a_permutation(count, annotators, frames, chance):
+    given_ = list(range(count))
+    chance.shuffle(given_)
+    positions, clips = np.arange(count) // 2, np.arange(count) % 2
+    found = apart(given_, positions, clips, annotators, frames)
+    assert sorted(found.tolist()) == list(range(count))
+
+
+def test_apart_separates_twins_and_moves_nothing_far():
+    positions, clips = np.tile(np.arange(100), 2), np.repeat([0, 1], 100)
+    smooth = np.cos(np.linspace(0, 12, 200)) + 0.5 * np.repeat([0, 1], 100)
+    falling = rank([], smooth)
+    assert twins(falling, positions, clips, 3, 2) > 50
+    found = apart(falling, positions, clips, 3)
+    assert twins(found[:180], positions, clips, 3, 2) == 0
+    moved = np.argsort(found)[falling] - np.arange(200)
+    assert np.abs(moved).max() <= 60
+
+
+def test_apart_leaves_one_annotator_s_order_and_what_is_apart_alone():
+    spread_out = [0, 50, 20, 80]
+    assert apart([3, 1, 2, 0], range(4), [0] * 4, 1).tolist() == [3, 1, 2, 0]
+    assert apart([3, 1, 2, 0], spread_out, [0] * 4, 3).tolist() == [3, 1, 2, 0]
+    with pytest.raises(ValueError, match="annotators"):
+        apart([0], [0], [0], 0)
