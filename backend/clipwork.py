@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from backend.passes import appearances, propagated
 from backend.roundfiles import ClipRecord, RoundFiles
 from backend.settings import Settings
 from backend.snapshot import ClipSnapshot
+from model.checkpoint import CheckpointError
 from model.finetune import FinetuneProgress
 from model.pipeline import ClipAnnotator
 
@@ -47,15 +49,21 @@ class ClipWork:
         self._settings = settings
         self.source = TaskFrames(media, list(zip(clip.task_ids, clip.urls, strict=True)))
 
-    def finetune(self, *, warm_start: Path | None, progress: Callable[[float, str], None]) -> None:
+    def finetune(
+        self, *, warm_starts: Sequence[Path], progress: Callable[[float, str], None]
+    ) -> dict[str, Any]:
         """Fine-tune the network on the clip's labels and keep it; nothing where it is kept.
 
         Args:
-            warm_start: The last round's network of this clip.
+            warm_starts: Networks of earlier rounds, the one to go on from first; a damaged one is
+                noted, and the next is taken.
             progress: Called with the share done and a note for people.
+
+        Returns:
+            Figures for people: losses, seconds, how it stopped, notes; empty without a network.
         """
         if self._files.has_network(self._clip.name):
-            return
+            return {}
 
         def report(step: FinetuneProgress) -> None:
             losses = ", ".join(f"{name} {value:.3f}" for name, value in step.losses.items())
@@ -65,12 +73,34 @@ class ClipWork:
                 f"{step.seconds_left:.0f} s left",
             )
 
-        outcome = self._annotator.finetune(self._labels(), warm_start=warm_start, progress=report)
-        if outcome is not None:
-            self._annotator.save(
-                self._files.network_path(self._clip.name),
-                {"clip": self._clip.name, "version": self._files.version},
-            )
+        outcome, notes = None, []
+        for warm_start in (*warm_starts, None):
+            try:
+                outcome = self._annotator.finetune(
+                    self._labels(), warm_start=warm_start, progress=report
+                )
+                break
+            except CheckpointError as error:
+                notes.append(f"{error}; the network before it is taken instead")
+        if outcome is None:
+            return {}
+        figures = {
+            "losses": {name: round(value, 5) for name, value in outcome.losses.items()},
+            "steps": outcome.steps,
+            "seconds": round(outcome.seconds, 1),
+            "stopped": outcome.stopped,
+            "notes": [*notes, *outcome.notes],
+        }
+        metadata = {
+            "clip": self._clip.name,
+            "version": self._files.version,
+            "parent": warm_start.parent.parent.name if warm_start else None,
+            "labels": self._clip.digest,
+            "settings": {"network": self._settings.network, "method": self._settings.method},
+            "figures": figures,
+        }
+        self._annotator.save(self._files.network_path(self._clip.name), metadata)
+        return figures
 
     def propagate(self, *, progress: Callable[[int, int], None]) -> None:
         """Give every frame a mask; frames of a clip without labels only their features.

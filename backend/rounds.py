@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from backend.tables import Round
 from model.clip import ClipError
 from selection.ranking import scores
 
-__all__ = ["NothingToServeError", "RoundRunner", "make_version"]
+__all__ = ["ClipFailedError", "NothingToServeError", "RoundRunner", "kept_versions", "make_version"]
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,10 @@ log = logging.getLogger(__name__)
 _CLIP_ERRORS = (MediaError, ClipError, ValueError)
 
 _REPORT_SECONDS = 0.5
+
+
+class ClipFailedError(RuntimeError):
+    """No clip with labels could be worked on; the sentence says why of each."""
 
 
 class NothingToServeError(ValueError):
@@ -89,13 +94,7 @@ class RoundRunner:
             run.report(0.0)
             steps[name](run)
             self.store.set_round(row.id, finished_step=name)
-        used = {
-            task_id: digest
-            for clip in files.read_snapshot().clips
-            for task_id, digest in zip(clip.task_ids, clip.digests, strict=True)
-        }
-        self.store.finish_round(row.id, used)
-        self._prune(row)
+        self._finish(row, files)
 
     # Steps --------------------------------------------------------------------------------------
 
@@ -126,34 +125,36 @@ class RoundRunner:
     def _finetune(self, run: _Run) -> None:
         snapshot = run.files.read_snapshot()
         todo = [clip for clip in snapshot.clips if clip.key_frames and clip.reused_from is None]
+        fits: dict[str, Any] = {}
         for done, clip in enumerate(todo):
             work = self._work(run, snapshot, clip)
             with self._contained(run, clip):
-                work.finetune(
-                    warm_start=self._earlier_network(run, clip),
+                fits[clip.name] = work.finetune(
+                    warm_starts=self._earlier_networks(run, clip),
                     progress=lambda share, note, done=done: run.report(  # type: ignore[misc]
                         (done + share) / len(todo), note
                     ),
                 )
+        run.figures(fits=fits)
 
     def _propagate(self, run: _Run) -> None:
         snapshot = run.files.read_snapshot()
         total = sum(len(clip) for clip in snapshot.clips)
         before = 0
         for clip in snapshot.clips:
-            work = self._work(run, snapshot, clip)
             if clip.reused_from is not None:
                 earlier = RoundFiles(self.artifacts, run.row.project_id, clip.reused_from)
                 run.files.reuse_clip(earlier, clip.name, clip.task_ids)
             elif not run.files.has_record(clip.name):
                 with self._contained(run, clip):
-                    work.propagate(
+                    self._work(run, snapshot, clip).propagate(
                         progress=lambda done, _, before=before, clip=clip: run.report(  # type: ignore[misc]
                             (before + done) / total, f"{clip.name}: frame {done} of {len(clip)}"
                         )
                     )
             before += len(clip)
             run.report(before / total)
+        self._check_not_all_failed(run, snapshot)
 
     def _select(self, run: _Run) -> None:
         snapshot = run.files.read_snapshot()
@@ -196,19 +197,38 @@ class RoundRunner:
 
     @contextmanager
     def _contained(self, run: _Run, clip: ClipSnapshot) -> Iterator[None]:
-        """Keep one clip's failure from ending the round for the others."""
+        """Keep one clip's failure from ending the round for the others.
+
+        The clip keeps the masks of the round before; it is tried again later.
+        """
         try:
             yield
         except _CLIP_ERRORS as error:
             log.warning("project %d: clip %s: %s", run.row.project_id, clip.name, error)
-            sentence = f"Clip {clip.name!r} keeps its earlier masks: {error}"
-            project = self.store.project(run.row.project_id)
-            known = list(project.problems) if project else []
-            if sentence not in known:
-                self.store.set_project(run.row.project_id, problems=[*known, sentence])
+            failed = {**run.known_figures().get("failed", {}), clip.name: str(error)}
+            run.figures(failed=failed)
             previous = self._previous(run)
             if previous is not None:
                 run.files.reuse_masks(previous[0], clip.task_ids)
+
+    def _check_not_all_failed(self, run: _Run, snapshot: Snapshot) -> None:
+        failed: dict[str, str] = run.known_figures().get("failed", {})
+        labelled = [clip.name for clip in snapshot.clips if clip.key_frames]
+        if labelled and all(name in failed for name in labelled):
+            run.figures(failed={})
+            raise ClipFailedError(_failure(failed))
+
+    def _finish(self, row: Round, files: RoundFiles) -> None:
+        done = self.store.round(row.id)
+        failed: dict[str, str] = done.figures.get("failed", {}) if done else {}
+        clips = files.read_snapshot().clips
+        known = {
+            task_id: (clip.name not in failed, digest)
+            for clip in clips
+            for task_id, digest in zip(clip.task_ids, clip.digests, strict=True)
+        }
+        self.store.finish_round(row.id, known, failure=_failure(failed) if failed else None)
+        self._prune(row)
 
     def _record(self, run: _Run, snapshot: Snapshot, clip: ClipSnapshot) -> ClipRecord:
         if run.files.has_record(clip.name):
@@ -218,7 +238,8 @@ class RoundRunner:
         return ClipRecord(np.ones(count), np.zeros((count, 1), np.float32), unknown, False)
 
     def _previous(self, run: _Run) -> tuple[RoundFiles, Snapshot] | None:
-        last = self.store.last_done(run.row.project_id)
+        """The round whose version is shown: the last one, or the one that was gone back to."""
+        last = self.store.published_round(run.row.project_id)
         if last is None:
             return None
         files = RoundFiles(self.artifacts, run.row.project_id, last.version)
@@ -234,11 +255,15 @@ class RoundRunner:
             if known.get(clip.name) == clip.digest and files.has_record(clip.name):
                 clip.reused_from = files.version
 
-    def _earlier_network(self, run: _Run, clip: ClipSnapshot) -> Any:
-        previous = self._previous(run)
-        if previous is None or not previous[0].has_network(clip.name):
-            return None
-        return previous[0].network_path(clip.name)
+    def _earlier_networks(self, run: _Run, clip: ClipSnapshot) -> list[Path]:
+        """Networks to go on from: of the version that is shown, then of older ones."""
+        shown = self.store.published_round(run.row.project_id)
+        rounds = [row for row in self.store.rounds(run.row.project_id) if row.state == "done"]
+        rounds.sort(key=lambda row: (shown is not None and row.id == shown.id, row.id))
+        files = [RoundFiles(self.artifacts, row.project_id, row.version) for row in rounds]
+        return [
+            each.network_path(clip.name) for each in reversed(files) if each.has_network(clip.name)
+        ]
 
     def _settings_digest(self) -> str:
         settings = self.settings
@@ -247,10 +272,32 @@ class RoundRunner:
 
     def _prune(self, row: Round) -> None:
         rounds = self.store.rounds(row.project_id)
-        done = [past.version for past in rounds if past.state == "done"]
-        kept = done[-self.settings.keep_versions :]
+        kept = kept_versions(rounds, row.version, self.settings.keep_versions)
         self.store.drop_rounds(past.id for past in rounds if past.version not in kept)
         self.artifacts.keep_rounds(row.project_id, kept)
+
+
+def kept_versions(rounds: Sequence[Round], shown: str, keep: int) -> set[str]:
+    """Versions whose masks and networks stay on disk.
+
+    The last ``keep``, the one that is shown, and the one of the best expected quality.
+
+    Args:
+        rounds: The project's rounds, oldest first.
+        shown: The version that is shown.
+        keep: How many of the last ones stay.
+    """
+    done = [row for row in rounds if row.state == "done"]
+    judged = [row for row in done if row.figures.get("expected_miou") is not None]
+    best = max(judged, key=lambda row: float(row.figures["expected_miou"]), default=None)
+    return {shown, *(row.version for row in done[-keep:]), *([best.version] if best else [])}
+
+
+def _failure(failed: Mapping[str, str]) -> str:
+    return " ".join(
+        f"Clip {name!r} keeps its earlier masks and is tried again: {sentence}"
+        for name, sentence in failed.items()
+    )
 
 
 def _state(clip: ClipSnapshot, record: ClipRecord) -> ClipState:
@@ -281,7 +328,9 @@ class _Run:
         self._reported = now
         self.store.set_round(self.row.id, step=self.step, share=min(share, 1.0), note=note)
 
-    def figures(self, **values: Any) -> None:
+    def known_figures(self) -> dict[str, Any]:
         row = self.store.round(self.row.id)
-        known = dict(row.figures) if row else {}
-        self.store.set_round(self.row.id, figures={**known, **values})
+        return dict(row.figures) if row else {}
+
+    def figures(self, **values: Any) -> None:
+        self.store.set_round(self.row.id, figures={**self.known_figures(), **values})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -236,27 +236,35 @@ class Store:
         with self._session() as session:
             session.execute(update(Round).where(Round.id == round_id).values(**values))
 
-    def finish_round(self, round_id: int, used: dict[int, str | None]) -> None:
+    def finish_round(
+        self,
+        round_id: int,
+        known: Mapping[int, tuple[bool, str | None]],
+        failure: str | None = None,
+    ) -> None:
         """Close a published round: its version is the project's from now on.
 
         Args:
             round_id: The round.
-            used: The digest of each ranked task's label as the round used it, by task id.
+            known: Of each ranked task, by id, whether the round used its label, and the label's
+                digest. A label that was not used counts as new.
+            failure: What went wrong with a part of it, to be tried again.
         """
         now = time.time()
         with self._session() as session:
             row = session.get_one(Round, round_id)
             row.state, row.finished_at, row.heartbeat_at = "done", now, now
-            row.step, row.share, row.error, row.note = None, 1.0, None, ""
-            session.execute(
-                update(Project)
-                .where(Project.id == row.project_id)
-                .values(version=row.version, error=None, error_at=None, failures=0)
-            )
+            row.step, row.share, row.error, row.note = None, 1.0, failure, ""
+            project = session.get_one(Project, row.project_id)
+            project.version, project.error = row.version, failure
+            project.error_at = now if failure else None
+            project.failures = project.failures + 1 if failure else 0
             query = select(Frame).where(Frame.project_id == row.project_id)
             for frame in session.scalars(query):
-                if frame.task_id in used:
-                    frame.used_label, frame.ranked = used[frame.task_id], True
+                if frame.task_id in known:
+                    used, digest = known[frame.task_id]
+                    frame.ranked = True
+                    frame.used_label = digest if used else frame.used_label
 
     # Predictions --------------------------------------------------------------------------------
 

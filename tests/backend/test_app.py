@@ -50,7 +50,7 @@ class Service:
             )  # fmt: skip
         self.store.save_predictions(row.id, rows)
         self.store.set_round(row.id, figures={"class_names": names})
-        self.store.finish_round(row.id, dict.fromkeys(masks))
+        self.store.finish_round(row.id, dict.fromkeys(masks, (True, None)))
         return row.version
 
 

@@ -68,7 +68,7 @@ class PlayedRunner:
         self.ran.append(row.version)
         if self.failure is not None:
             raise self.failure
-        known = {frame.task_id: frame.label for frame in self.store.frames(row.project_id)}
+        known = {f.task_id: (True, f.label) for f in self.store.frames(row.project_id)}
         if self.during is not None:
             self.during()
         self.store.finish_round(row.id, known)

@@ -52,7 +52,7 @@ def published_state(folder: Path) -> Store:
     ]  # fmt: skip
     store.save_predictions(row.id, rows)
     store.set_round(row.id, figures={"class_names": ["background", "car", "road"]})
-    store.finish_round(row.id, {5: None})
+    store.finish_round(row.id, {5: (True, None)})
     return store
 
 

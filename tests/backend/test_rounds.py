@@ -11,11 +11,12 @@ import pytest
 from backend.artifacts import Artifacts
 from backend.formats import decode
 from backend.labelconfig import make_label_config, parse_label_config
-from backend.rounds import NothingToServeError, RoundRunner, make_version
+from backend.rounds import ClipFailedError, NothingToServeError, RoundRunner, make_version
 from backend.settings import load_settings
 from backend.store import Store
 from backend.studio import StudioError
 from backend.tables import Round
+from model.checkpoint import load_checkpoint
 from model.synthetic import render_clip
 from tests.backend.played_studio import Folder, PlayedStudio
 
@@ -174,23 +175,73 @@ def test_a_clip_that_did_not_change_is_not_worked_on_again(scene: Scene, monkeyp
     np.testing.assert_array_equal(scene.mask(8), before)
 
 
-def test_a_missing_picture_spoils_its_clip_only_and_keeps_its_masks(scene: Scene, tmp_path) -> None:
-    other = {
-        "id": 7,
-        "data": {"image": "toy/00000.png", "clip": "other", "frame": 0},
-        "annotations": [],
-    }
-    scene.studio.task_rows[7] = other
+def add_second_clip(scene: Scene) -> None:
+    """A clip of the first two pictures, its first frame labelled."""
+    for index in (0, 1):
+        data = {"image": f"other/{index:05d}.png", "clip": "other", "frame": index}
+        scene.studio.task_rows[200 + index] = {"id": 200 + index, "data": data, "annotations": []}
+        path = scene.media.folder / "other" / f"{index:05d}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes((scene.media.folder / "toy" / f"{index:05d}.png").read_bytes())
+    scene.studio.label(0)
+    annotations = scene.studio.task_rows[100]["annotations"]
+    scene.studio.task_rows[200]["annotations"] = annotations
+    scene.studio.task_rows[100]["annotations"] = []
+
+
+def test_a_missing_picture_spoils_its_clip_only_which_is_tried_again(scene: Scene) -> None:
+    add_second_clip(scene)
     scene.studio.label(5)
     scene.round()
     before = scene.mask(8)
-    (tmp_path / "media/toy/00003.png").unlink()
+    (scene.media.folder / "toy/00003.png").unlink()
     scene.studio.label(6)
-    scene.round()
+    row = scene.round()
     np.testing.assert_array_equal(scene.mask(8), before)
+    assert scene.studio.version == row.version
     project = scene.store.project(1)
     assert project is not None
-    assert any("00003.png" in problem for problem in project.problems)
+    assert project.error is not None
+    assert "00003.png" in project.error
+    assert scene.store.pending(1)[0] == 1  # the label of frame 6 still counts as new
+    path = scene.media.folder / "toy/00003.png"
+    cv2.imwrite(str(path), scene.clip.read(3)[..., ::-1])
+    scene.round()
+    assert scene.store.pending(1) == (0, 0)
+    project = scene.store.project(1)
+    assert project is not None
+    assert project.error is None
+
+
+def test_when_every_clip_fails_nothing_is_published(scene: Scene) -> None:
+    scene.studio.label(5)
+    first = scene.round()
+    (scene.media.folder / "toy/00003.png").unlink()
+    scene.studio.label(6)
+    row = scene.store.start_round(1, make_version(1), "me")
+    with pytest.raises(ClipFailedError, match=r"00003\.png"):
+        scene.runner.run(row)
+    assert scene.studio.version == first.version
+
+
+def test_a_damaged_network_is_named_and_the_one_before_it_used(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    scene = Scene(tmp_path, method="network")
+    rows = []
+    for index in (5, 9):
+        scene.studio.label(index)
+        rows.append(scene.round())
+    folder = scene.artifacts.path(f"1/rounds/{rows[1].version}/networks")
+    (damaged,) = folder.glob("*.pt")
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    scene.studio.label(2)
+    row = scene.round()
+    notes = row.figures["fits"]["toy"]["notes"]
+    assert any(damaged.name in note for note in notes)
+    (network,) = scene.artifacts.path(f"1/rounds/{row.version}/networks").glob("*.pt")
+    _, metadata = load_checkpoint(network)
+    assert metadata["parent"] == rows[0].version
+    scene.store.close()
 
 
 def test_a_label_that_cannot_be_read_is_named_and_the_others_count(scene: Scene) -> None:

@@ -65,17 +65,28 @@ def test_after_a_round_only_what_came_since_is_pending(store: Store) -> None:
     row = store.start_round(1, lambda number: f"v{number}", "me")
     # While the round runs, the second frame is labelled and the first changed.
     store.sync_frames(1, [frame(1, 0, "y"), frame(2, 1, "z")])
-    store.finish_round(row.id, {1: "x", 2: None})
+    store.finish_round(row.id, {1: (True, "x"), 2: (True, None)})
     assert store.pending(1) == (2, 0)
     store.sync_frames(1, [frame(1, 0, "x"), frame(2, 1)])
     assert store.pending(1) == (0, 0)
+
+
+def test_a_label_that_a_round_could_not_use_stays_new(store: Store) -> None:
+    store.ring(1)
+    store.sync_frames(1, [frame(1, 0, "x"), frame(2, 1, "y")])
+    row = store.start_round(1, lambda number: f"v{number}", "me")
+    store.finish_round(row.id, {1: (False, "x"), 2: (True, "y")}, failure="clip a: no picture")
+    assert store.pending(1) == (1, 0)
+    project = store.project(1)
+    assert project is not None
+    assert (project.error, project.failures) == ("clip a: no picture", 1)
 
 
 def test_a_deleted_label_is_a_change(store: Store) -> None:
     store.ring(1)
     store.sync_frames(1, [frame(1, 0, "x")])
     row = store.start_round(1, lambda number: f"v{number}", "me")
-    store.finish_round(row.id, {1: "x"})
+    store.finish_round(row.id, {1: (True, "x")})
     store.sync_frames(1, [frame(1, 0)])
     assert store.pending(1) == (1, 0)
 
@@ -84,7 +95,7 @@ def test_a_frame_that_moved_must_be_ranked_anew(store: Store) -> None:
     store.ring(1)
     store.sync_frames(1, [frame(1, 0)])
     row = store.start_round(1, lambda number: f"v{number}", "me")
-    store.finish_round(row.id, {1: None})
+    store.finish_round(row.id, {1: (True, None)})
     assert store.sync_frames(1, [frame(1, 5)])
     assert store.pending(1) == (0, 1)
 
