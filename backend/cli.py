@@ -148,6 +148,39 @@ def demo(
     raise typer.Exit(run(folder, video=video, labels=labels, fps=fps, once=once))
 
 
+@app.command()
+def versions(
+    project: Annotated[int, typer.Argument(help="Label Studio's id of the project.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for machines.")] = False,
+) -> None:
+    """List a project's model versions with their figures."""
+    from backend.store import Store
+    from backend.versions import list_versions, show_versions
+
+    settings = _settings()
+    rows = list_versions(Store(settings.resolved_database_url), settings, project)
+    if as_json:
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+    else:
+        show_versions(rows, Console())
+
+
+@app.command()
+def rollback(
+    project: Annotated[int, typer.Argument(help="Label Studio's id of the project.")],
+    version: Annotated[str, typer.Argument(help="The model version to show again.")],
+) -> None:
+    """Show an older version again: its masks, its order; training goes on from it."""
+    from backend.jobqueue import Queue
+    from backend.store import Store
+    from backend.versions import go_back
+
+    settings = _settings()
+    store = Store(settings.resolved_database_url)
+    go_back(store, Queue(settings), settings, project, version)
+    _errors.print(f"The worker shows {version} again as soon as no round runs.", soft_wrap=True)
+
+
 def _settings(**overrides: Any) -> Settings:
     return load_settings(**overrides)
 

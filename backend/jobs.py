@@ -75,6 +75,8 @@ class Foreman:
             if unfinished is not None:
                 self._run(unfinished)
                 return
+            if project.wanted_version is not None:
+                self._go_back(project)
             self._look(project)
             due, wait = self._due(project_id)
             if due:
@@ -159,6 +161,19 @@ class Foreman:
         # What came during the round is looked at right after it.
         if self.store.enqueue(row.project_id):
             self.queue.put(row.project_id)
+
+    def _go_back(self, project: Project) -> None:
+        """Publish an older round again, as a person asked."""
+        version = project.wanted_version
+        rows = [row for row in self.store.rounds(project.id) if row.version == version]
+        self.store.set_project(project.id, wanted_version=None)
+        if not rows:
+            return
+        try:
+            self.runner.publish_again(rows[0])
+        except StudioError:  # It is still wanted once Label Studio answers again.
+            self.store.set_project(project.id, wanted_version=version)
+            raise
 
     def _died(self, row: Round) -> bool:
         """Whether the round's owner was a process of this machine that is no more."""

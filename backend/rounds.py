@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from backend.labels import decode_labels
 from backend.media import MediaCache, MediaError
 from backend.order import ClipState, order_frames
 from backend.publish import publish
+from backend.retention import kept_versions
 from backend.roundfiles import ClipRecord, RoundFiles
 from backend.settings import Settings
 from backend.snapshot import ClipSnapshot, Snapshot, take_snapshot
@@ -34,7 +35,7 @@ from backend.tables import Round
 from model.clip import ClipError
 from selection.ranking import scores
 
-__all__ = ["ClipFailedError", "NothingToServeError", "RoundRunner", "kept_versions", "make_version"]
+__all__ = ["ClipFailedError", "NothingToServeError", "RoundRunner", "make_version"]
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +96,19 @@ class RoundRunner:
             steps[name](run)
             self.store.set_round(row.id, finished_step=name)
         self._finish(row, files)
+
+    def publish_again(self, row: Round) -> None:
+        """Show an older round's masks and order again; the next round goes on from it.
+
+        Labels that came since are not new: they count with the next ones that change.
+
+        Raises:
+            StudioError: When Label Studio can't be asked or refuses.
+        """
+        log.info("project %d: going back to %s", row.project_id, row.version)
+        answers, keep = Answers(self.store, self.artifacts), self.settings.keep_versions
+        publish(self.store, self.studio, answers, row, keep=keep, progress=lambda share: None)
+        self.store.set_project(row.project_id, version=row.version)
 
     # Steps --------------------------------------------------------------------------------------
 
@@ -275,22 +289,6 @@ class RoundRunner:
         kept = kept_versions(rounds, row.version, self.settings.keep_versions)
         self.store.drop_rounds(past.id for past in rounds if past.version not in kept)
         self.artifacts.keep_rounds(row.project_id, kept)
-
-
-def kept_versions(rounds: Sequence[Round], shown: str, keep: int) -> set[str]:
-    """Versions whose masks and networks stay on disk.
-
-    The last ``keep``, the one that is shown, and the one of the best expected quality.
-
-    Args:
-        rounds: The project's rounds, oldest first.
-        shown: The version that is shown.
-        keep: How many of the last ones stay.
-    """
-    done = [row for row in rounds if row.state == "done"]
-    judged = [row for row in done if row.figures.get("expected_miou") is not None]
-    best = max(judged, key=lambda row: float(row.figures["expected_miou"]), default=None)
-    return {shown, *(row.version for row in done[-keep:]), *([best.version] if best else [])}
 
 
 def _failure(failed: Mapping[str, str]) -> str:

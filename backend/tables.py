@@ -30,6 +30,8 @@ class Project(Base):
     rung_at: Mapped[float | None] = mapped_column(default=None)
     train_now: Mapped[bool] = mapped_column(default=False)
     queued: Mapped[bool] = mapped_column(default=False)
+    # A version that a person wants back; the worker publishes it again.
+    wanted_version: Mapped[str | None] = mapped_column(default=None)
     # What was last seen in Label Studio.
     fingerprint: Mapped[str | None] = mapped_column(default=None)
     looked_at: Mapped[float | None] = mapped_column(default=None)
