@@ -97,6 +97,9 @@ def encode(
         if index == 0 or control is None:
             continue
         base = ids[index] if ids and index in ids else _class_id(label)
+        if item is not None:
+            # The screen keeps one region of each id, also where they are on different pictures.
+            base = f"{base}-i{item}"
         for part, value in enumerate(MASK_FORMATS[control.shape].encode(mask == index, options)):
             region = {
                 "id": base if part == 0 else f"{base}-{part}",

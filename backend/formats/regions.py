@@ -102,14 +102,11 @@ def _texts(labels: Any) -> list[str]:
 
 
 def _check_size(region: Mapping[str, Any], height: int, width: int) -> None:
+    # `image_rotation` only says how the screen showed the picture: regions are in the coordinates
+    # of the picture as it is, and so are `original_width` and `original_height`.
     drawn = (region.get("original_height"), region.get("original_width"))
     if drawn != (height, width):
         raise FormatError(
             f"it was drawn on a picture of {drawn[1]}×{drawn[0]} pixels, and the picture is now "
             f"{width}×{height}; put the old picture back, or delete the region"
-        )
-    if region.get("image_rotation"):
-        raise FormatError(
-            f"it was drawn on a picture turned by {region['image_rotation']}°, which can't be "
-            "read; turn the picture back on the screen and submit again"
         )

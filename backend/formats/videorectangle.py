@@ -137,7 +137,8 @@ def encode_track(
             place = dict(zip(_PLACES, (round(number, _DECIMALS) for number in box), strict=True))
             # The end of a run that reaches the last frame stays enabled.
             enabled = frame != last or last == frames - 1
-            time = round(frame / fps, 6) if fps > 0 else 0.0
+            # As the screen counts: the first frame ends the first interval.
+            time = round((frame + 1) / fps, 6) if fps > 0 else 0.0
             sequence.append({"frame": frame + 1, "time": time, **place, "enabled": enabled})
     value = {
         "framesCount": frames,

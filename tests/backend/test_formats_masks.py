@@ -83,7 +83,6 @@ def test_what_is_no_mask_is_passed_over() -> None:
     [
         ({"original_width": 9}, "9×6 pixels, and the picture is now 8×6"),
         ({"original_height": None}, "pixels"),
-        ({"image_rotation": 90}, "turned by 90"),
         ({"value": None}, "no value"),
         ({"value": {"format": "png"}}, "'rle' can be read"),
         ({"value": {"format": "rle", "rle": [1, 2, 3]}}, "bytes"),
@@ -155,3 +154,13 @@ def test_specks_are_left_out_where_that_is_wanted() -> None:
     speckled[0, 7] = 1
     results = encode(speckled, CONFIG, options=EncodeOptions(min_area=2))
     np.testing.assert_array_equal(decode(results, CONFIG, SIZE), mask())
+
+
+def test_a_picture_turned_on_the_screen_is_read_as_it_is() -> None:
+    results = [result | {"image_rotation": 90} for result in encode(mask(), CONFIG)]
+    np.testing.assert_array_equal(decode(results, CONFIG, SIZE), mask())
+
+
+def test_region_ids_differ_between_pictures_of_a_task() -> None:
+    ids = [r["id"] for item in range(3) for r in encode(mask(), CONFIG, item=item)]
+    assert len(set(ids)) == len(ids)

@@ -63,7 +63,7 @@ def test_frames_count_from_1_and_a_gap_ends_with_a_box_that_is_not_enabled() -> 
         (3, False),
         (8, False),
     ]
-    assert sequence[1]["time"] == pytest.approx(2 / 25)
+    assert sequence[1]["time"] == pytest.approx(3 / 25)
     assert region["value"]["framesCount"] == 10
     assert region["score"] == 0.5
     assert region["value"]["labels"] == ["dog"]
