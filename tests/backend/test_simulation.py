@@ -1,0 +1,144 @@
+"""The simulated annotator: rounds as the service runs them, answered with the truth."""
+
+import json
+
+import numpy as np
+import pytest
+
+import backend.simulation as simulation
+from backend.queries import parse_budget
+from backend.settings import load_settings
+from backend.simulation import clicks_by_hand, free_classes, simulate_clip
+from backend.simulation_results import mean_of_rounds
+from model.benchmark import LabelledClip
+from model.synthetic import render_clip
+from selection.clicks import boundary_clicks
+
+FRAMES = 16
+
+
+@pytest.fixture(scope="module")
+def clip():
+    drawn = render_clip(FRAMES, (96, 72), 0)
+    return LabelledClip(drawn, drawn.masks, drawn.class_names, drawn.name)
+
+
+def simulated(clip, budget="2", rounds=3, **settings):
+    settings = load_settings(**{"method": "flow", "strategy": "hvsa", "seed": 0, **settings})
+    return simulate_clip(clip, settings, parse_budget(budget), rounds)
+
+
+@pytest.fixture(scope="module")
+def hvsa(clip):
+    return simulated(clip)
+
+
+def test_each_round_labels_new_frames(hvsa):
+    samples = [row.samples for row in hvsa.rounds]
+    assert [len(chosen) for chosen in samples] == [2, 2, 2]
+    assert len({index for chosen in samples for index in chosen}) == 6
+    assert [row.number for row in hvsa.rounds] == [1, 2, 3]
+
+
+def test_quality_and_clicks_rise(hvsa):
+    quality = [row.all["miou"] for row in hvsa.rounds]
+    clicks = [row.clicks for row in hvsa.rounds]
+    assert quality[0] < quality[-1]
+    assert clicks == sorted(clicks)
+
+
+def test_clicks_are_those_of_the_true_masks(clip, hvsa):
+    first = hvsa.rounds[0]
+    cost = [boundary_clicks(clip.masks.read(index), {0}) for index in range(FRAMES)]
+    assert first.clicks == sum(cost[index] for index in first.samples)
+    assert first.clicks_percent == pytest.approx(100 * first.clicks / sum(cost))
+    assert hvsa.clicks_by_hand == sum(cost)
+    np.testing.assert_array_equal(clicks_by_hand(clip), cost)
+
+
+def test_correcting_costs_no_more_than_drawing(hvsa):
+    first, *_, last = hvsa.rounds
+    assert first.correction_clicks == first.clicks
+    assert 0 < last.correction_clicks <= last.clicks
+
+
+def test_the_same_seed_gives_the_same_rounds(clip, hvsa):
+    def without_time(run):
+        record = run.record()
+        for row in record["rounds"]:
+            del row["seconds"]
+        del record["peak_memory_mb"]
+        return record
+
+    assert without_time(simulated(clip)) == without_time(hvsa)
+    other = simulated(clip, strategy="random", seed=1)
+    assert other.rounds[0].samples != simulated(clip, strategy="random", seed=2).rounds[0].samples
+
+
+def test_labelling_everything_ends_the_rounds(clip):
+    run = simulated(clip, budget="100%", rounds=3, method="nearest")
+    (only,) = run.rounds
+    assert sorted(only.samples) == list(range(FRAMES))
+    assert only.unlabelled is None
+    assert only.all["miou"] == 1.0
+    assert only.clicks_percent == pytest.approx(100)
+
+
+@pytest.mark.parametrize("strategy", ["uniform", "random", "uncertainty", "diversity"])
+def test_every_strategy_runs(clip, strategy):
+    run = simulated(clip, rounds=2, strategy=strategy, method="nearest")
+    assert (run.strategy, len(run.rounds)) == (strategy, 2)
+
+
+def test_a_round_goes_on_from_the_last_rounds_network(clip, monkeypatch):
+    warm = []
+    real = simulation.annotator_for
+
+    def spying(*args):
+        annotator = real(*args)
+        finetune = annotator.finetune
+
+        def spied(labels, *, warm_start, progress):
+            warm.append(warm_start and warm_start.exists())
+            return finetune(labels, warm_start=warm_start, progress=progress)
+
+        annotator.finetune = spied
+        return annotator
+
+    monkeypatch.setattr(simulation, "annotator_for", spying)
+    simulated(clip, rounds=2, method="maskloop", finetune_seconds=0.2)
+    assert warm == [None, True]
+
+
+def test_the_record_is_as_documented(hvsa):
+    record = hvsa.record()
+    assert json.loads(json.dumps(record)) == record
+    assert record.keys() >= {"clip", "frames", "strategy", "samples", "seed", "budget", "rounds"}
+    assert record["rounds"][0].keys() == {
+        "round",
+        "samples",
+        "clicks",
+        "clicks_percent",
+        "correction_clicks",
+        "unlabelled",
+        "all",
+        "seconds",
+    }
+
+
+def test_means_by_strategy_and_round(clip, hvsa):
+    other = simulated(clip, strategy="random", rounds=1)
+    hvsas, randoms = mean_of_rounds([hvsa, other, hvsa])
+    assert (hvsas["strategy"], len(hvsas["rounds"])) == ("hvsa", 3)
+    assert hvsas["rounds"][2]["all"]["miou"] == pytest.approx(hvsa.rounds[2].all["miou"])
+    assert randoms["rounds"][0]["clicks"] == other.rounds[0].clicks
+
+
+def test_only_a_background_is_free():
+    assert free_classes(("background", "car")) == {0}
+    assert free_classes(("sky", "car")) == frozenset()
+
+
+def test_refuses_no_rounds(clip):
+    with pytest.raises(ValueError, match="rounds must be 1 or more, not 0"):
+        simulated(clip, rounds=0)
