@@ -109,6 +109,7 @@ def evaluate_clip(
     settings: Settings,
     *,
     pictures: bool = False,
+    follow: bool = True,
     report: Report | None = None,
 ) -> ClipEvaluation:
     """Label a clip from its key frames' true masks, and score every frame.
@@ -118,6 +119,7 @@ def evaluate_clip(
         keys: Which frames are labelled.
         settings: As for the service: method, flow, network, time for fine-tuning, …
         pictures: Whether to keep some frames for the report.
+        follow: Whether to measure temporal consistency; see `backend.scoring.ClipScorer`.
         report: Told of the progress.
 
     Raises:
@@ -135,7 +137,7 @@ def evaluate_clip(
             report("fine-tuning", step.epoch, step.epochs)
 
     outcome = watch.call("finetune", lambda: annotator.finetune(labels, progress=on_epoch))
-    scorer = ClipScorer(clip, key_frames, pictures)
+    scorer = ClipScorer(clip, key_frames, pictures, follow)
     memory: list[float] = []
     for result in watch.steps("propagate", annotator.propagate(labels)):
         scorer.add(result, clip.masks.read(result.index))

@@ -57,11 +57,14 @@ class ClipScorer:
         clip: The clip and its truth.
         keys: Frames that are labelled.
         pictures: Whether to keep pictures: some at even distances, and the worst.
+        follow: Whether to measure temporal consistency, which needs flow between all neighbours
+            and takes longer than all else; its score is None otherwise.
     """
 
     clip: LabelledClip
     keys: Iterable[int]
     pictures: bool = False
+    follow: bool = True
     frames: list[FrameScore] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -87,15 +90,13 @@ class ClipScorer:
         self.frames.append(FrameScore(result.index, result.is_key, counts.miou))
         for vc in self._vc:
             vc.update(truth, predicted)
-        image = self.clip.source.read(result.index)
-        if self._before is not None:
-            last_image, last_mask = self._before
-            backward = self._flow.flow(image, last_image)
-            forward = self._flow.flow(last_image, image)
-            self._tc.update(last_mask, predicted, backward, forward, truth == VOID)
-        self._before = (image, predicted)
-        if self.pictures and not result.is_key:
-            self._keep(result.index, counts.miou, image, truth, predicted)
+        shown = self.pictures and not result.is_key
+        if self.follow or shown:
+            image = self.clip.source.read(result.index)
+            if self.follow:
+                self._follow(image, predicted, truth)
+            if shown:
+                self._keep(result.index, counts.miou, image, truth, predicted)
 
     def unlabelled(self) -> Values | None:
         """Scores over the frames that nobody labelled; None where there are none."""
@@ -110,6 +111,19 @@ class ClipScorer:
         """The pictures kept, in the clip's order."""
         kept = {picture.index: picture for picture in (*self._even, *self._worst)}
         return [kept[index] for index in sorted(kept)]
+
+    def _follow(
+        self,
+        image: npt.NDArray[np.uint8],
+        predicted: npt.NDArray[np.uint8],
+        truth: npt.NDArray[np.uint8],
+    ) -> None:
+        if self._before is not None:
+            last_image, last_mask = self._before
+            backward = self._flow.flow(image, last_image)
+            forward = self._flow.flow(last_image, image)
+            self._tc.update(last_mask, predicted, backward, forward, truth == VOID)
+        self._before = (image, predicted)
 
     def _keep(
         self,

@@ -147,7 +147,9 @@ def main() -> None:
             for row in rows:
                 for clip in row.clips:
                     report = bar.on(f"{method}, {row.keys}, {clip.name}")
-                    result = evaluate_clip(clip, parse_keys(row.keys), settings, report=report)
+                    result = evaluate_clip(
+                        clip, parse_keys(row.keys), settings, follow=False, report=report
+                    )
                     row.results.setdefault(method, []).append(result)
                     options.out.write_text(page(rows, methods, command), encoding="utf-8")
     print(options.out.read_text(encoding="utf-8"))

@@ -59,6 +59,15 @@ def test_a_short_clip_has_no_long_windows(clip):
     assert (scorer.all()["vc8"], scorer.all()["vc16"]) == (1.0, None)
 
 
+def test_temporal_consistency_can_be_left_out(clip):
+    scorer = ClipScorer(clip, {0}, follow=False)
+    for index in range(3):
+        truth = clip.masks.read(index)
+        scorer.add(result(clip, truth, index), truth)
+    assert scorer.all()["tc"] is None
+    assert scorer.all()["miou"] == 1.0
+
+
 def test_pictures_are_few_small_and_include_the_worst(clip):
     masks = [clip.masks.read(index) for index in range(FRAMES)]
     masks[13] = np.zeros_like(masks[13])
