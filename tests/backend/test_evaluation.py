@@ -2,6 +2,7 @@
 
 import json
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,22 @@ def test_every_frame_labelled(clip):
 def test_a_key_frame_outside_the_clip(clip):
     with pytest.raises(ValueError, match="key frame 40 is outside the clip"):
         evaluated(clip, "flow", keys="0,40")
+
+
+def test_memory_does_not_grow_with_the_clip():
+    def peak(frames):
+        drawn = render_clip(frames, (96, 72), 0)
+        clip = LabelledClip(drawn, drawn.masks, drawn.class_names, drawn.name)
+        tracemalloc.start()
+        try:
+            evaluated(clip, "flow", keys="every:10")
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(12)
+    # Four times the frames: the labels of its key frames, and a few numbers a frame.
+    assert peak(80) < 1.25 * peak(20)
 
 
 def test_means_are_over_the_clips_that_have_the_score():

@@ -1,19 +1,14 @@
 """The report: one page, complete, that says what the figures say."""
 
-import re
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
 
-from backend.contact_sheet import colours, contact_sheet
 from backend.evaluation import evaluate_clip, mean_of_clips
-from backend.figures import along_the_clip, memory_curve, quality_against_clicks
 from backend.keyframes import parse_keys
 from backend.measurement import document
 from backend.queries import parse_budget
 from backend.report import write_evaluation_report, write_simulation_report
-from backend.scoring import FrameScore, Picture
 from backend.settings import load_settings
 from backend.simulation import simulate_clip
 from backend.simulation_results import mean_of_rounds
@@ -97,43 +92,3 @@ def test_the_report_of_a_simulation(clip, tmp_path):
         assert f"{entry['rounds'][1]['all']['miou']:.4f}" in page.cells
     asked = ", ".join(map(str, sorted(runs[0].rounds[0].samples)))
     assert f"round 1: frames {asked}" in text
-
-
-def test_key_frames_are_marked_along_the_clip():
-    frames = [FrameScore(i, i in (0, 5), None if i == 2 else 0.9 - i / 100) for i in range(8)]
-    none = [FrameScore(f.index, False, f.miou) for f in frames]
-    assert along_the_clip(frames).startswith("<svg")
-    assert along_the_clip(frames) != along_the_clip(none)
-
-
-def test_figures_are_the_same_each_time(clip):
-    assert memory_curve([100.0, 101.0]) == memory_curve([100.0, 101.0])
-    run = simulate_clip(clip, load_settings(method="nearest"), parse_budget("2"), 2)
-    assert quality_against_clicks([run]).count("<svg") == 1
-
-
-def test_colours_are_told_apart():
-    palette = colours(12).astype(int)
-    distance = np.abs(palette[:, None] - palette[None]).sum(axis=2)
-    assert distance[~np.eye(12, dtype=bool)].min() > 40
-
-
-def test_no_pictures_no_sheet():
-    assert contact_sheet(["a"], []) == ""
-
-
-def test_the_background_is_not_tinted_but_a_first_class_is():
-    flat = np.full((16, 16, 3), 128, np.uint8)
-    mask = np.zeros((16, 16), np.uint8)
-    picture = Picture(3, 0.5, flat, mask, mask, "among the worst")
-    street, toys = (
-        contact_sheet(["sky", "road"], [picture]),
-        contact_sheet(["background", "ball"], [picture]),
-    )
-    plain, truth = (re.findall(r"data:image/jpeg;base64,([^\"]+)", toys)[i] for i in (0, 1))
-    assert plain == truth
-    sky = re.findall(r"data:image/jpeg;base64,([^\"]+)", street)
-    assert sky[0] != sky[1]
-    assert "</i>background<" not in toys
-    assert "</i>ball<" in toys
-    assert "frame 3: mIoU 0.500, among the worst" in toys

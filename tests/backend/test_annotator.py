@@ -1,0 +1,24 @@
+"""The settings' annotator."""
+
+import pytest
+
+from backend.annotator import annotator_for
+from backend.settings import load_settings
+from model.synthetic import render_clip
+
+
+def test_is_as_the_settings_say():
+    clip = render_clip(2, (64, 48), 0)
+    settings = load_settings(
+        method="flow", finetune_seconds=7.0, consistency=0.5, seed=3, device="cpu"
+    )
+    annotator = annotator_for(clip, clip.class_names, settings)
+    assert (annotator.method, annotator.class_names) == ("flow", clip.class_names)
+    assert (annotator.settings.seconds, annotator.settings.consistency) == (7.0, 0.5)
+    assert (annotator.settings.seed, annotator.settings.device) == (3, "cpu")
+
+
+def test_refuses_a_flow_that_there_is_not():
+    clip = render_clip(2, (64, 48), 0)
+    with pytest.raises(ValueError, match="there is no flow named 'river'"):
+        annotator_for(clip, clip.class_names, load_settings(flow="river"))
