@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from selection.timeline import evenly, farthest_in_time
 from selection.uncertainty import NonFiniteWarning
 
 __all__ = ["core_set", "facility_location", "kmeans_centroids", "spread"]
 
-_MINI_BATCH_FROM = 2_000_000_000
+_MINI_BATCH_FROM = 200_000_000
 """Samples × channels × clusters from which k-means runs on mini-batches."""
 _WIDE = 192
 """Channels to which wider features are projected where every pair may be compared."""
@@ -163,7 +164,6 @@ def facility_location(features: ArrayLike, budget: int, seed: int = 0) -> NDArra
         return np.zeros(0, dtype=np.intp)
     points = _narrowed(points, seed)
     rng = np.random.default_rng(seed)
-    squares = (points**2).sum(axis=1)
     from_middle = _away(points, points.mean(axis=0))
     served = 2 * (from_middle + from_middle.max())  # no two are farther apart
     free = np.ones(len(points), dtype=bool)
@@ -174,20 +174,25 @@ def facility_location(features: ArrayLike, budget: int, seed: int = 0) -> NDArra
         if len(points) > _FULL_GREEDY and part < len(pool):
             pool = np.sort(rng.choice(pool, part, replace=False))
         gains = np.concatenate(
-            [
-                np.maximum(
-                    served[:, None]
-                    - (squares[:, None] + squares[some] - 2 * points @ points[some].T),
-                    0.0,
-                ).sum(axis=0)
-                for some in np.array_split(pool, -(-len(pool) // 512))
-            ]
+            [_gains(points, served, some) for some in np.array_split(pool, -(-len(pool) // 512))]
         )
         pick = int(pool[gains.argmax()])
         chosen[n] = pick
         free[pick] = False
         served = np.minimum(served, _away(points, points[pick]))
     return chosen
+
+
+def _gains(
+    points: NDArray[np.float32], served: NDArray[np.float32], some: NDArray[np.intp]
+) -> NDArray[np.float32]:
+    """How much nearer all points come to a chosen one with each of `some` chosen as well."""
+    squares = np.einsum("nc,nc->n", points, points)
+    nearer = points @ (2 * points[some]).T
+    nearer += (served - squares)[:, None]
+    nearer -= squares[some]
+    np.maximum(nearer, 0.0, out=nearer)
+    return np.asarray(nearer.sum(axis=0), dtype=np.float32)
 
 
 def _away(points: NDArray[np.float32], place: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -210,11 +215,14 @@ def _medoids(
 ) -> NDArray[np.intp]:
     """K-means, then for each centroid (largest cluster first) the nearest sample still free."""
     large = points.size * count > _MINI_BATCH_FROM
-    kind = MiniBatchKMeans if large else KMeans
-    models = [kind(count, n_init=1 if large else 4, max_iter=100, random_state=seed)]
+    if large:
+        points = _narrowed(points, seed)
+        start = None
+    kind, tries, rounds = (MiniBatchKMeans, 1, 20) if large else (KMeans, 4, 100)
+    models = [kind(count, n_init=tries, max_iter=rounds, random_state=seed)]
     if start is not None:
-        models.append(kind(count, init=start, n_init=1, max_iter=100, random_state=seed))
-    with warnings.catch_warnings():
+        models.append(kind(count, init=start, n_init=1, max_iter=rounds, random_state=seed))
+    with warnings.catch_warnings(), threadpool_limits(1):  # one thread: the same sums everywhere
         # Fewer distinct points than clusters: the search below gives every cluster its own sample.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model = min((model.fit(points) for model in models), key=lambda model: model.inertia_)
