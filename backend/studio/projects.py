@@ -19,6 +19,7 @@ PRIVATE_ADDRESS_REMEDY = (
 )
 
 _RANKED = "tasks:predictions_score"
+_SHOWN = ("id", "data", "total_annotations", "predictions_score")
 _UPLOADS = 50
 _TASKS = 1000
 
@@ -49,7 +50,7 @@ class Projects(Connection):
         """Choose how the label stream orders tasks; the default follows prediction scores."""
         self._patch(project_id, sampling=sampling)
 
-    def ensure_ranked_tab(self, project_id: int, title: str = "In Maskloop's order") -> int:
+    def ensure_ranked_tab(self, project_id: int, title: str = "Ranked") -> int:
         """Have a Data Manager tab that is ordered by prediction score, before all others.
 
         A fresh browser lands on the first tab, and "Label Tasks As Displayed" follows its order.
@@ -61,7 +62,9 @@ class Projects(Connection):
         ids = [int(tab["id"]) for tab in tabs]
         ranked = next((tab for tab in tabs if tab["data"].get("ordering") == [_RANKED]), None)
         if ranked is None:
-            ranked = self.request("POST", "/api/dm/views/", json=_ranked_tab(project_id, title))
+            columns = self.request("GET", "/api/dm/columns/", params={"project": project_id})
+            body = _ranked_tab(project_id, title, columns["columns"])
+            ranked = self.request("POST", "/api/dm/views/", json=body)
         tab_id = int(ranked["id"])
         order = [tab_id, *(other for other in ids if other != tab_id)]
         if len(order) > 1 and order != ids:
@@ -249,7 +252,15 @@ class Projects(Connection):
         self.request("PATCH", f"/api/projects/{project_id}", json=fields)
 
 
-def _ranked_tab(project_id: int, title: str) -> dict[str, Any]:
+def _ranked_tab(
+    project_id: int, title: str, columns: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """A tab that shows what orders the tasks, and what they are; the rest is hidden."""
+    hidden = [
+        f"tasks:{column['id']}"
+        for column in columns
+        if column.get("parent") != "data" and column["id"] not in _SHOWN
+    ]
     return {
         "project": project_id,
         "data": {
@@ -258,7 +269,7 @@ def _ranked_tab(project_id: int, title: str) -> dict[str, Any]:
             "target": "tasks",
             "ordering": [_RANKED],
             "filters": {"conjunction": "and", "items": []},
-            "hiddenColumns": {"explore": [], "labeling": []},
+            "hiddenColumns": {"explore": hidden, "labeling": hidden},
         },
     }
 
