@@ -25,38 +25,39 @@ class Augmentation:
         colour: Largest change of brightness, contrast and of each channel, as a share.
     """
 
-    flip: float = 0.5
-    scale: tuple[float, float] = (0.8, 1.4)
-    shift: float = 0.1
-    rotation: float = 5.0
-    colour: float = 0.1
+    flip: float = 0.0
+    scale: tuple[float, float] = (0.9, 1.2)
+    shift: float = 0.05
+    rotation: float = 2.0
+    colour: float = 0.05
 
 
 def augment(
     image: NDArray[np.uint8],
     mask: NDArray[np.uint8],
+    weight: NDArray[np.uint8],
     how: Augmentation,
     rng: np.random.Generator,
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Change a frame and its mask alike, at random.
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    """Change a frame, its mask and its labels' weights alike, at random.
 
     Args:
         image: (H, W, 3) uint8.
         mask: (H, W) uint8.
+        weight: (H, W) uint8.
         how: By how much.
         rng: Where chance comes from.
 
     Returns:
-        Both, of the same shapes; what comes from outside the image is not labelled (255).
+        The three, of the same shapes; what comes from outside the image is not labelled (255),
+        and its weight is 0.
     """
     height, width = mask.shape
     scale = float(np.exp(rng.uniform(*np.log(how.scale))))
     angle = float(rng.uniform(-how.rotation, how.rotation))
     shift = rng.uniform(-how.shift, how.shift, size=2)
     flip = rng.random() < how.flip
-    gains = (
-        1.0 + rng.uniform(-how.colour, how.colour, size=3) + rng.uniform(-how.colour, how.colour)
-    )
+    gains = 1.0 + rng.uniform(-how.colour, how.colour, 3) + rng.uniform(-how.colour, how.colour)
     offset = 255.0 * rng.uniform(-how.colour, how.colour)
     centre = ((width - 1) / 2, (height - 1) / 2)
     matrix = np.asarray(cv2.getRotationMatrix2D(centre, angle, scale), dtype=np.float64)
@@ -64,14 +65,16 @@ def augment(
     if flip:
         matrix[0] *= -1
         matrix[0, 2] += width - 1
+
+    def moved(array: NDArray[np.uint8], outside: int) -> NDArray[np.uint8]:
+        size, nearest = (width, height), cv2.INTER_NEAREST
+        out = cv2.warpAffine(array, matrix, size, flags=nearest, borderValue=outside)
+        return np.asarray(out, dtype=np.uint8)
+
     image = np.asarray(
         cv2.warpAffine(
             image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
         )
     )
-    mask = np.asarray(
-        cv2.warpAffine(mask, matrix, (width, height), flags=cv2.INTER_NEAREST, borderValue=IGNORE),
-        dtype=np.uint8,
-    )
     changed = np.clip(image.astype(np.float32) * gains.astype(np.float32) + offset, 0, 255)
-    return changed.astype(np.uint8), mask
+    return changed.astype(np.uint8), moved(mask, IGNORE), moved(weight, 0)

@@ -7,7 +7,7 @@ Frames are read when they are needed; only as many bytes of reduced ones stay in
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -20,6 +20,7 @@ from model.augment import Augmentation, augment
 from model.clip import FrameSource
 from model.flow import FlowEstimator, forward_backward_check
 from model.losses import IGNORE
+from model.selftraining import CarriedLabels, carry_labels
 
 __all__ = ["ClipBatches", "Pair", "to_tensor", "training_size"]
 
@@ -95,7 +96,7 @@ class ClipBatches:
         num_classes: K.
         flow: Estimates the flow of pairs.
         max_pixels: Frames larger than this are reduced to it.
-        augmentation: How labelled frames are changed.
+        augmentation: How frames with labels are changed.
         rng: All chance comes from here.
         memory: Bytes of reduced frames and of flows that are kept.
 
@@ -133,6 +134,9 @@ class ClipBatches:
                 "fine-tuning needs at least one labelled pixel, and no frame of the clip has one"
             )
         self._order: list[int] = []
+        self._carried_order: list[int] = []
+        self._num_classes = num_classes
+        self._carried: dict[int, CarriedLabels] = {}
 
     def _add(self, index: int, mask: NDArray[np.uint8], num_classes: int) -> None:
         if not 0 <= index < len(self._source):
@@ -189,23 +193,51 @@ class ClipBatches:
             return kept[0]  # type: ignore[return-value]
         return self._keep(index, self._source.read(index))
 
-    def labelled_batch(self, count: int) -> tuple[Tensor, Tensor]:
-        """Draw labelled frames, each as often as the others, and change them at random.
+    def carry_labels(self, most: int, enough: Callable[[], bool]) -> None:
+        """Propagate the labels to up to `most` frames, for `batch`; see `selftraining`."""
+        self._carried = carry_labels(
+            self.frame,
+            len(self._source),
+            self._masks,
+            self._num_classes,
+            flow=self._flow,
+            most=most,
+            enough=enough,
+        )
+
+    def batch(self, count: int, carried: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw frames with labels, each as often as the others of its kind; change them at random.
+
+        Args:
+            count: How many.
+            carried: Probability that a frame is one that labels were carried over to.
 
         Returns:
-            (count, 3, H, W) float32 images and (count, H, W) int64 labels, 255 = ignore.
+            (count, 3, H, W) float32 images, (count, H, W) int64 labels with 255 = ignore, and
+            (count, H, W) float32 weights, 0 to 1, how far the labels can be trusted.
         """
-        images, masks = [], []
+        images, masks, weights = [], [], []
         for _ in range(count):
-            if not self._order:
-                self._order = [int(i) for i in self._rng.permutation(self.labelled)]
-            index = self._order.pop()
-            image, mask = augment(
-                self.frame(index), self._masks[index], self._augmentation, self._rng
+            if self._carried and self._rng.random() < carried:
+                labels = self._carried[self._next(self._carried, self._carried_order)]
+                index, mask, weight = labels.index, labels.mask, labels.weight
+            else:
+                index = self._next(self._masks, self._order)
+                mask = self._masks[index]
+                weight = np.full(mask.shape, 255, np.uint8)
+            image, mask, weight = augment(
+                self.frame(index), mask, weight, self._augmentation, self._rng
             )
             images.append(to_tensor(image))
             masks.append(torch.from_numpy(mask.astype(np.int64)))
-        return torch.stack(images), torch.stack(masks)
+            weights.append(torch.from_numpy(weight.astype(np.float32) / np.float32(255)))
+        return torch.stack(images), torch.stack(masks), torch.stack(weights)
+
+    def _next(self, indices: Iterable[int], order: list[int]) -> int:
+        """Take the next of a random order of all, drawn anew when it is used up."""
+        if not order:
+            order.extend(int(index) for index in self._rng.permutation(list(indices)))
+        return order.pop()
 
     def pair(self) -> Pair | None:
         """Draw two consecutive frames, with the flow between them; None in a clip of one."""

@@ -1,7 +1,8 @@
 """Test-time fine-tuning: a network learns one clip from its few labelled frames.
 
 The loss is HVSA's (WACV 2023), L = L_supervised + λ · L_consistency: cross-entropy on what is
-labelled, and flow consistency between consecutive frames of the whole clip.
+labelled, and flow consistency between consecutive frames of the whole clip. Labels carried over
+to other frames by propagation (`selftraining`) count as labels, weighed by how far they are sure.
 """
 
 from __future__ import annotations
@@ -9,20 +10,21 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.augment import Augmentation
 from model.batches import ClipBatches
 from model.clip import FrameSource
 from model.flow import FlowEstimator
 from model.inference import embed, network_evidence
-from model.losses import cross_entropy, flow_consistency
+from model.losses import flow_consistency, weighted_cross_entropy
 from model.networks import Segmenter
+from model.optimizers import make_optimizer
+from model.presets import FinetuneSettings
 
 __all__ = [
     "FinetuneProgress",
@@ -34,61 +36,11 @@ __all__ = [
 ]
 
 
+_CARRYING = 0.2
+"""Share of the time in which labels may be carried over."""
+
 _WARM_UP = 3
 """Steps that are slower than the rest: memory is taken, frames are read for the first time."""
-
-
-@dataclass(frozen=True)
-class FinetuneSettings:
-    """How a network is fine-tuned.
-
-    Attributes:
-        epochs: Reported units of training.
-        steps_per_epoch: Steps of the optimiser in each.
-        seconds: The most time to take. Where the steps would take longer, fewer are planned, so
-            that the learning rate still falls to zero; the result then depends on the machine's
-            speed. With time to spare it depends on the seed alone.
-        batch: Labelled frames in a step.
-        learning_rate: At the start; it falls by the "poly" policy, (1 − share done)^0.9.
-        weight_decay: Of AdamW.
-        consistency: λ, the weight of flow consistency; 0 leaves the pairs out.
-        class_balance: 0 counts every pixel alike, 1 every class alike.
-        max_pixels: Frames are reduced to this size for the network.
-        augmentation: How labelled frames are changed.
-        seed: Of all chance.
-        device: "cpu", "cuda", "cuda:1", …
-    """
-
-    epochs: int = 20
-    steps_per_epoch: int = 12
-    seconds: float = math.inf
-    batch: int = 2
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-4
-    consistency: float = 1.0
-    class_balance: float = 0.3
-    max_pixels: int = 320 * 240
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    seed: int = 0
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        """Refuse what makes no sense; raises `ValueError` with the setting's name."""
-        for name, least in (
-            ("epochs", 1),
-            ("steps_per_epoch", 1),
-            ("batch", 1),
-            ("max_pixels", 64),
-            ("consistency", 0),
-            ("weight_decay", 0),
-        ):
-            if not getattr(self, name) >= least:
-                raise ValueError(f"{name} must be {least} or more, not {getattr(self, name)}")
-        for name in ("seconds", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
-        if not 0 <= self.class_balance <= 1:
-            raise ValueError(f"class_balance must be 0 to 1, not {self.class_balance}")
 
 
 @dataclass(frozen=True)
@@ -182,13 +134,12 @@ class _Training:
             rng=np.random.default_rng(settings.seed),
         )
         self.weights = self._class_weights()
-        self.optimizer = torch.optim.AdamW(
-            [p for p in network.parameters() if p.requires_grad],
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
+        self.optimizer = make_optimizer(
+            settings.optimizer, network, settings.learning_rate, settings.weight_decay
         )
         self.pace = self.elapsed = 0.0
-        self.planned = settings.epochs * settings.steps_per_epoch
+        self.per_epoch = settings.steps_per_epoch or math.ceil(len(source) / settings.batch)
+        self.planned = settings.epochs * self.per_epoch
 
     def _class_weights(self) -> Tensor | None:
         """(K,) weights that a class's pixels count, shares^−balance, 1 on the average pixel."""
@@ -211,9 +162,11 @@ class _Training:
 
     def _run(self, progress: Callable[[FinetuneProgress], None] | None) -> FinetuneReport:
         wanted = self.planned
-        per_epoch = self.settings.steps_per_epoch
+        per_epoch = self.per_epoch
         losses: dict[str, float] = {}
-        sums: dict[str, float] = {}
+        sums: dict[str, list[float]] = {}
+        if self.settings.self_training > 0:
+            self.batches.carry_labels(self.settings.carried_frames, self._carried_enough)
         good = self._snapshot()
         step = since = 0
         stopped, notes = "done", []
@@ -230,14 +183,14 @@ class _Training:
             step += 1
             since += 1
             for name, value in taken.items():
-                sums[name] = sums.get(name, 0.0) + value
+                sums.setdefault(name, []).append(value)
             elapsed = time.monotonic() - self.started
             self._keep_pace(step, elapsed)
             self._replan(step, wanted, elapsed)
             if since == per_epoch or step >= self.planned:
                 if self._finite():
                     good = self._snapshot()
-                losses = {name: value / since for name, value in sums.items()}
+                losses = {name: sum(values) / len(values) for name, values in sums.items()}
                 sums, since = {}, 0
                 if progress is not None:
                     progress(
@@ -268,23 +221,25 @@ class _Training:
     def _step(self, step: int) -> dict[str, float] | None:
         """Take one step and return its losses; None where it may not be taken."""
         settings = self.settings
-        for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * (1 - step / self.planned) ** 0.9
-        images, labels = self.batches.labelled_batch(settings.batch)
-        pair = self.batches.pair() if settings.consistency > 0 else None
+        self._set_learning_rate(step)
+        images, labels, weights = self.batches.batch(settings.batch, settings.self_training)
+        paired = settings.consistency > 0 and step % settings.consistency_every == 0
+        pair = self.batches.pair() if paired else None
         if pair is not None:
             pair = pair.to(self.device)
             images = torch.cat([images.to(self.device), pair.images])
         logits = self.network.logits(images.to(self.device)).float()
-        supervised = cross_entropy(logits[: settings.batch], labels.to(self.device), self.weights)
-        losses = {"supervised": supervised}
-        total = supervised
+        total = weighted_cross_entropy(
+            logits[: settings.batch], labels.to(self.device), weights.to(self.device), self.weights
+        )
+        losses = {"supervised": total}
         if pair is not None:
             before, after = logits[settings.batch :].softmax(dim=1).chunk(2)
             losses["consistency"] = flow_consistency(
                 before, after, pair.forward, pair.backward, pair.seen_forward, pair.seen_backward
             )
-            total = total + settings.consistency * losses["consistency"]
+            often = settings.consistency_every * settings.consistency
+            total = total + often * losses["consistency"]
         self.optimizer.zero_grad(set_to_none=True)
         if not bool(torch.isfinite(total)):
             return None
@@ -294,6 +249,18 @@ class _Training:
             return None
         self.optimizer.step()
         return {name: float(loss.detach()) for name, loss in losses.items()}
+
+    def _set_learning_rate(self, step: int) -> None:
+        """Rise over the warm-up, and fall by the "poly" policy."""
+        settings = self.settings
+        rise = min(1.0, (step + 1) / (settings.warm_up + 1))
+        rate = settings.learning_rate * rise * (1 - step / self.planned) ** 0.9
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["share"]
+
+    def _carried_enough(self) -> bool:
+        elapsed = time.monotonic() - self.started
+        return elapsed > _CARRYING * self.settings.seconds
 
     def _snapshot(self) -> dict[str, Tensor]:
         return {name: value.detach().clone() for name, value in self.network.state_dict().items()}

@@ -39,6 +39,29 @@ def cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None =
     return losses / count.clamp(min=1e-6)
 
 
+def weighted_cross_entropy(
+    logits: Tensor, labels: Tensor, weights: Tensor, class_weights: Tensor | None = None
+) -> Tensor:
+    """Cross-entropy on labels that are trusted more in one place than in another.
+
+    Args:
+        logits: (B, K, H, W).
+        labels: (B, H, W) int64, 255 = ignore.
+        weights: (B, H, W), 0 to 1.
+        class_weights: (K,), what a pixel of each class counts besides.
+
+    Returns:
+        A scalar, the mean over the pixels by weight; 0 where no weight is left.
+    """
+    losses = F.cross_entropy(
+        logits, labels, weight=class_weights, ignore_index=IGNORE, reduction="none"
+    )
+    counts = weights * (labels != IGNORE)
+    if class_weights is not None:
+        counts = counts * class_weights[labels.clamp(max=logits.shape[1] - 1)]
+    return (losses * weights).sum() / counts.sum().clamp(min=1e-6)
+
+
 def warp(image: Tensor, flow: Tensor) -> Tensor:
     """Look up `image` where `flow` points, bilinearly; outside, the nearest border pixel.
 

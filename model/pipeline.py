@@ -79,6 +79,8 @@ class ClipAnnotator:
             raise ValueError("a clip needs at least one class, and the list of names is empty")
         if len(set(class_names)) < len(class_names):
             raise ValueError(f"class names must differ; got {', '.join(class_names)}")
+        if method == "network" and finetune is not None and finetune.seconds == 0:
+            raise ValueError("the method 'network' needs time to fine-tune; give it some seconds")
         self.source = source
         self.class_names = tuple(class_names)
         self.method = method
@@ -98,8 +100,8 @@ class ClipAnnotator:
 
     @property
     def needs_network(self) -> bool:
-        """Whether the method uses a network at all."""
-        return self.method in ("network", "maskloop")
+        """Whether the method uses a network, and has time to fine-tune one."""
+        return self.method == "network" or (self.method == "maskloop" and self.settings.seconds > 0)
 
     def finetune(
         self,

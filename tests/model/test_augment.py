@@ -8,6 +8,12 @@ from model.augment import Augmentation, augment
 _STILL = Augmentation(flip=0.0, scale=(1.0, 1.0), shift=0.0, rotation=0.0, colour=0.0)
 
 
+def _change(
+    image: np.ndarray, mask: np.ndarray, how: Augmentation, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return augment(image, mask, mask * 100 + 55, how, np.random.default_rng(seed))
+
+
 def _frame() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     mask = np.zeros((30, 40), np.uint8)
@@ -21,15 +27,16 @@ def _frame() -> tuple[np.ndarray, np.ndarray]:
 
 def test_no_change_is_no_change() -> None:
     image, mask = _frame()
-    changed, labels = augment(image, mask, _STILL, np.random.default_rng(0))
+    changed, labels, weight = _change(image, mask, _STILL)
     assert np.array_equal(changed, image)
     assert np.array_equal(labels, mask)
+    assert np.array_equal(weight, mask * 100 + 55)
 
 
 def test_a_flip_is_an_exact_mirror() -> None:
     image, mask = _frame()
     how = Augmentation(flip=1.0, scale=(1.0, 1.0), shift=0.0, rotation=0.0, colour=0.0)
-    changed, labels = augment(image, mask, how, np.random.default_rng(0))
+    changed, labels, _ = _change(image, mask, how)
     assert np.array_equal(changed, image[:, ::-1])
     assert np.array_equal(labels, mask[:, ::-1])
 
@@ -38,24 +45,26 @@ def test_a_flip_is_an_exact_mirror() -> None:
 def test_image_and_mask_change_alike(seed: int) -> None:
     image, mask = _frame()
     how = Augmentation(scale=(0.7, 1.5), shift=0.2, rotation=20.0, colour=0.0)
-    changed, labels = augment(image, mask, how, np.random.default_rng(seed))
+    changed, labels, weight = _change(image, mask, how, seed)
     told = np.where(changed[..., 0] > 110, 1, np.where(changed[..., 1] > 110, 2, 0))
     labelled = labels != 255
     assert (told == labels)[labelled].mean() > 0.95
+    assert np.array_equal(weight, np.where(labelled, labels * 100 + 55, 0))
 
 
 def test_what_comes_from_outside_is_not_labelled() -> None:
     image, mask = _frame()
     how = Augmentation(flip=0.0, scale=(0.5, 0.5), shift=0.0, rotation=0.0, colour=0.0)
-    _, labels = augment(image, mask, how, np.random.default_rng(0))
+    _, labels, weight = _change(image, mask, how)
     assert (labels[:5] == 255).all()
+    assert not weight[:5].any()
     assert (labels[12:18, 15:25] != 255).all()
 
 
 def test_chance_comes_from_the_generator_alone() -> None:
     image, mask = _frame()
-    first, second = (augment(image, mask, Augmentation(), np.random.default_rng(3)) for _ in "ab")
-    other = augment(image, mask, Augmentation(), np.random.default_rng(4))
+    how = Augmentation()
+    first, second, other = (_change(image, mask, how, seed) for seed in (3, 3, 4))
     assert np.array_equal(first[0], second[0])
     assert np.array_equal(first[1], second[1])
     assert not np.array_equal(first[0], other[0])

@@ -48,23 +48,24 @@ def test_to_tensor_is_channels_first_between_0_and_1() -> None:
     assert tensor[:, 1, 2].tolist() == pytest.approx([1.0, 0.0, 0.2])
 
 
-class TestLabelledBatch:
+class TestBatch:
     def test_is_what_was_labelled(self) -> None:
         clip = MovingClip()
-        images, labels = _batches(clip).labelled_batch(2)
+        images, labels, weights = _batches(clip).batch(2)
         assert images.shape == (2, 3, 48, 64)
         assert labels.dtype == torch.int64
         assert np.array_equal(labels[0].numpy(), clip.mask(0))
         assert torch.equal(images[1], to_tensor(clip.read(0)))
+        assert torch.equal(weights, torch.ones(2, 48, 64))
 
     def test_every_labelled_frame_gets_its_turn(self) -> None:
         clip = MovingClip()
         batches = _batches(clip, {i: clip.mask(i) for i in (0, 4, 8)})
-        images, _ = batches.labelled_batch(3)
+        images, *_ = batches.batch(3)
         assert len({float(image.sum()) for image in images}) == 3
 
     def test_is_reduced_to_the_training_size(self) -> None:
-        images, labels = _batches(MovingClip(), max_pixels=48 * 64 // 4).labelled_batch(1)
+        images, labels, _ = _batches(MovingClip(), max_pixels=48 * 64 // 4).batch(1)
         assert images.shape == (1, 3, 24, 32)
         assert labels.shape == (1, 24, 32)
         assert set(labels.unique().tolist()) == {0, 1, 2}
@@ -73,6 +74,26 @@ class TestLabelledBatch:
         clip = MovingClip()
         blank = np.full((48, 64), 255, np.uint8)
         assert _batches(clip, {0: blank, 3: clip.mask(3)}).labelled == [3]
+
+
+class TestCarriedLabels:
+    def test_come_with_weights_and_fit_the_frames(self) -> None:
+        clip = MovingClip()
+        batches = _batches(clip, {i: clip.mask(i) for i in (0, 11)})
+        batches.carry_labels(100, lambda: False)
+        images, labels, weights = batches.batch(12, carried=1.0)
+        frames = {to_tensor(clip.read(i)).numpy().tobytes(): i for i in range(12)}
+        indices = [frames[image.numpy().tobytes()] for image in images]
+        assert sorted(indices) == list(range(12))
+        for index, mask, weight in zip(indices, labels.numpy(), weights.numpy(), strict=True):
+            right = mask == clip.mask(index)
+            assert right.mean() > 0.9
+            assert weight[right].mean() > weight[~right].mean() if not right.all() else True
+
+    def test_none_are_drawn_where_none_were_carried(self) -> None:
+        _, labels, weights = _batches(MovingClip()).batch(3, carried=1.0)
+        assert np.array_equal(labels[2].numpy(), MovingClip().mask(0))
+        assert bool((weights == 1).all())
 
 
 class TestPair:

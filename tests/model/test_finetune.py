@@ -9,23 +9,17 @@ import pytest
 import torch
 
 from model import finetune as module
-from model.augment import Augmentation
-from model.finetune import (
-    FinetuneProgress,
-    FinetuneReport,
-    FinetuneSettings,
-    finetune,
-    network_evidence,
-)
+from model.finetune import FinetuneProgress, FinetuneReport, finetune, network_evidence
 from model.flow import DISFlow
 from model.networks import Segmenter, build
+from model.optimizers import Muon
+from model.presets import FinetuneSettings
 from tests.model.moving import MovingClip, share_right
 
 _QUICK = FinetuneSettings(
     epochs=3,
     steps_per_epoch=4,
-    learning_rate=5e-3,
-    augmentation=Augmentation(flip=0.0, shift=0.05, colour=0.05),
+    consistency_every=2,
 )
 
 
@@ -75,9 +69,9 @@ def test_a_clip_of_one_frame_has_nothing_to_be_consistent_with() -> None:
     assert set(report.losses) == {"supervised"}
 
 
-def test_without_consistency_unlabelled_frames_are_not_read() -> None:
+def test_learning_from_labels_alone_reads_no_other_frame() -> None:
     clip = MovingClip()
-    _run(_network(), clip, consistency=0.0)
+    _run(_network(), clip, consistency=0.0, self_training=0.0)
     assert set(clip.reads) <= {0, 6, 11}
 
 
@@ -128,26 +122,26 @@ class _Clock:
         return self.now
 
 
-@pytest.mark.parametrize("seconds", [0.5, 3.0, 8.0])
+@pytest.mark.parametrize("seconds", [0.0, 3.0, 20.0])
 def test_time_is_kept_and_the_learning_rate_still_falls(
     seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates: list[float] = []
-    take = torch.optim.AdamW.step
+    take = Muon.step
 
-    def step(self: torch.optim.AdamW, *rest: Any) -> Any:
+    def step(self: Muon, *rest: Any) -> Any:
         rates.append(self.param_groups[0]["lr"])
         return take(self, *rest)
 
-    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    monkeypatch.setattr(Muon, "step", step)
     monkeypatch.setattr(module, "time", _Clock(0.5))
-    report = _run(_network(), MovingClip(), (0,), epochs=100, seconds=seconds)
+    report = _run(_network(), MovingClip(), (0,), epochs=100, seconds=seconds, warm_up=2)
     assert report.stopped == "time"
     assert report.planned == 400
-    assert 1 <= report.steps <= seconds / 0.5
+    assert 1 <= report.steps <= 1 + seconds / 0.5
     assert len(rates) == report.steps
     if report.steps > 10:
-        assert rates[-1] < 0.25 * rates[0]
+        assert rates[-1] < 0.25 * max(rates)
 
 
 class _Exploding:
@@ -177,23 +171,6 @@ def test_a_loss_that_is_not_finite_goes_back_to_the_last_good_weights(
     )
     assert torch.equal(_weights(network), good[kept // 4])
     assert torch.isfinite(_weights(network)).all()
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"epochs": 0}, "epochs must be 1 or more, not 0"),
-        ({"batch": 0}, "batch must be 1 or more"),
-        ({"seconds": 0.0}, "seconds must be above 0"),
-        ({"seconds": math.nan}, "seconds must be above 0"),
-        ({"learning_rate": -1.0}, "learning_rate must be above 0"),
-        ({"consistency": -0.1}, "consistency must be 0 or more"),
-        ({"class_balance": 1.5}, "class_balance must be 0 to 1"),
-    ],
-)
-def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        FinetuneSettings(**changes)
 
 
 def test_a_rare_class_is_learnt() -> None:

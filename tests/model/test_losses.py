@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.losses import cross_entropy, flow_consistency, warp
+from model.losses import cross_entropy, flow_consistency, warp, weighted_cross_entropy
 
 
 def _logits(*shape: int, seed: int = 0) -> Tensor:
@@ -59,6 +59,31 @@ class TestCrossEntropy:
         logits, labels = _logits(1, 3, 4, 4), torch.ones(1, 4, 4, dtype=torch.int64)
         weighted = cross_entropy(logits, labels, torch.full((3,), 7.0))
         assert torch.allclose(weighted, cross_entropy(logits, labels))
+
+
+class TestWeightedCrossEntropy:
+    @pytest.mark.parametrize("classes", [None, torch.tensor([1.0, 2.0, 3.0])])
+    def test_full_weight_is_the_plain_loss(self, classes: Tensor | None) -> None:
+        logits = _logits(2, 3, 4, 4)
+        labels = torch.randint(0, 3, (2, 4, 4), generator=torch.Generator().manual_seed(1))
+        labels[0, 0] = 255
+        weighted = weighted_cross_entropy(logits, labels, torch.ones(2, 4, 4), classes)
+        assert torch.allclose(weighted, cross_entropy(logits, labels, classes))
+
+    def test_untrusted_labels_do_not_count(self) -> None:
+        logits = _logits(1, 3, 4, 4)
+        labels = torch.zeros(1, 4, 4, dtype=torch.int64)
+        weights = torch.ones(1, 4, 4)
+        weights[:, 2:] = 0
+        part = cross_entropy(logits[:, :, :2], labels[:, :2])
+        assert torch.allclose(weighted_cross_entropy(logits, labels, weights), part)
+
+    def test_nothing_trusted_is_zero_and_can_be_differentiated(self) -> None:
+        logits = _logits(1, 3, 2, 2)
+        labels = torch.zeros(1, 2, 2, dtype=torch.int64)
+        loss = weighted_cross_entropy(logits, labels, torch.zeros(1, 2, 2))
+        loss.backward()
+        assert float(loss.detach()) == 0.0
 
 
 class TestWarp:

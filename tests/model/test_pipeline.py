@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from model import pipeline
-from model.augment import Augmentation
 from model.checkpoint import CheckpointError
 from model.features import appearance
 from model.finetune import FinetuneProgress, FinetuneSettings
@@ -18,8 +17,6 @@ from tests.model.moving import CLASS_NAMES, MovingClip, share_right
 _QUICK = FinetuneSettings(
     epochs=4,
     steps_per_epoch=4,
-    learning_rate=5e-3,
-    augmentation=Augmentation(flip=0.0, shift=0.05, colour=0.05),
 )
 
 

@@ -1,0 +1,110 @@
+"""Labels for unlabelled frames, carried over from the labelled ones, to learn from as well.
+
+They are wrong here and there, and say so: each pixel has a weight, how far propagation trusts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.flow import FlowEstimator
+from model.propagate import propagate
+
+__all__ = ["CarriedLabels", "carry_labels", "windows"]
+
+
+@dataclass(frozen=True)
+class CarriedLabels:
+    """One frame's labels as propagation has them.
+
+    Attributes:
+        index: The frame.
+        mask: (H, W) uint8 class indices.
+        weight: (H, W) uint8, 0 (not to be trusted) to 255.
+    """
+
+    index: int
+    mask: NDArray[np.uint8]
+    weight: NDArray[np.uint8]
+
+
+class _Window:
+    """Frames `start` to `stop` of a clip as a clip of its own."""
+
+    def __init__(self, read: Callable[[int], NDArray[np.uint8]], start: int, stop: int) -> None:
+        self._read = read
+        self._start = start
+        self._length = stop - start
+
+    def __len__(self) -> int:
+        return self._length
+
+    def read(self, index: int) -> NDArray[np.uint8]:
+        return self._read(self._start + index)
+
+
+def windows(keys: Iterable[int], length: int, most: int) -> list[tuple[int, int]]:
+    """Choose stretches around the key frames, of about `most` frames in all.
+
+    Args:
+        keys: Labelled frames.
+        length: The clip's length.
+        most: Frames that there may be; as many are taken on each side of every key frame.
+
+    Returns:
+        (start, stop) of each stretch, in order and not touching; the whole clip where it fits.
+    """
+    ordered = sorted(keys)
+    if length <= most:
+        return [(0, length)]
+    reach = max(1, most // (2 * len(ordered)))
+    found: list[tuple[int, int]] = []
+    for key in ordered:
+        start, stop = max(0, key - reach), min(length, key + reach + 1)
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], stop)
+        else:
+            found.append((start, stop))
+    return found
+
+
+def carry_labels(
+    read: Callable[[int], NDArray[np.uint8]],
+    length: int,
+    masks: Mapping[int, NDArray[np.uint8]],
+    num_classes: int,
+    *,
+    flow: FlowEstimator,
+    most: int,
+    enough: Callable[[], bool] = lambda: False,
+) -> dict[int, CarriedLabels]:
+    """Propagate masks to the frames around them.
+
+    Args:
+        read: Gives a frame, of the masks' size.
+        length: Frames of the clip.
+        masks: Frame index → (H, W) uint8, 255 = ignore.
+        num_classes: K.
+        flow: The flow estimator.
+        most: Frames to label at most, the ones nearest to the labelled.
+        enough: Asked after each frame; once it says so, the rest is left.
+
+    Returns:
+        Frame index → its labels.
+    """
+    carried: dict[int, CarriedLabels] = {}
+    for start, stop in windows(masks, length, most):
+        keys = {index - start: mask for index, mask in masks.items() if start <= index < stop}
+        for result in propagate(_Window(read, start, stop), keys, num_classes, flow=flow):
+            sure = result.probabilities.max(axis=0) * result.confidence
+            index = start + result.index
+            carried[index] = CarriedLabels(
+                index, result.mask, np.asarray(np.rint(sure * 255), dtype=np.uint8)
+            )
+            if enough():
+                return carried
+    return carried
