@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from selection.ranking import order
+from selection.reach import Reach
 from selection.strategies import Candidates, get_strategy
 
 __all__ = ["ClipState", "Ranked", "order_frames"]
@@ -23,12 +24,19 @@ class ClipState:
         labelled: (N,) bool: has a label; such a frame is not chosen.
         uncertainty: (N,) 0..1; any value where the clip has no label yet.
         features: (N, C) float32; C may differ from clip to clip.
+        reach: The temporal reach of the N frames, where it was measured.
     """
 
     positions: npt.NDArray[np.int64]
     labelled: npt.NDArray[np.bool_]
     uncertainty: npt.NDArray[np.float64]
     features: npt.NDArray[np.float32]
+    reach: Reach | None = None
+
+    @property
+    def times(self) -> npt.NDArray[np.int64]:
+        """(N,) when each frame is: its number, or its index where reach tells the distances."""
+        return self.positions if self.reach is None else np.arange(len(self.positions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +74,10 @@ def order_frames(clips: Sequence[ClipState], strategy: str, budget: int, seed: i
     candidates = Candidates(
         uncertainty=np.array([clips[clip].uncertainty[frame] for clip, frame in places]),
         features=np.stack([_padded(clips[clip].features[frame], width) for clip, frame in places]),
-        positions=np.array([clips[clip].positions[frame] for clip, frame in places]),
+        positions=np.array([clips[clip].times[frame] for clip, frame in places]),
         clips=np.array([clip for clip, _ in places]),
-        labelled={
-            clip: state.positions[state.labelled].tolist() for clip, state in enumerate(clips)
-        },
+        labelled={clip: state.times[state.labelled].tolist() for clip, state in enumerate(clips)},
+        reach={clip: state.reach for clip, state in enumerate(clips) if state.reach is not None},
     )
     ranked = order(candidates, get_strategy(strategy), budget, seed)
     return [

@@ -18,6 +18,7 @@ from backend.machine import peak_memory_mb, reset_peak
 from backend.order import ClipState, order_frames
 from backend.passes import appearances, propagated
 from backend.queries import Budget
+from backend.reaches import measure_reach, wants_reach
 from backend.scoring import ClipScorer
 from backend.settings import Settings
 from backend.simulation_results import ClipSimulation, SimulatedRound
@@ -25,6 +26,7 @@ from model.benchmark import LabelledClip
 from model.finetune import FinetuneProgress
 from model.pipeline import ClipAnnotator
 from selection.clicks import boundary_clicks, correction_clicks
+from selection.reach import Reach
 
 __all__ = ["clicks_by_hand", "free_classes", "simulate_clip"]
 
@@ -61,6 +63,9 @@ class _Loop:
         count = len(self.clip)
         self._uncertainty = np.ones(count)
         self._features = appearances(self._annotator(), self.clip.source)
+        self._reach: Reach | None = None
+        if wants_reach(self.settings.strategy):
+            self._reach = measure_reach(self.clip.source, self.settings.flow)
         # Before there is a pre-annotation a label is drawn from scratch.
         self._to_correct = self.by_hand.copy()
         self._network: Path | None = None
@@ -95,7 +100,9 @@ class _Loop:
     def _choose(self, number: int, budget: int) -> list[int]:
         labelled = np.zeros(len(self.clip), bool)
         labelled[list(self.labels)] = True
-        state = ClipState(np.arange(len(self.clip)), labelled, self._uncertainty, self._features)
+        state = ClipState(
+            np.arange(len(self.clip)), labelled, self._uncertainty, self._features, self._reach
+        )
         seed = self.settings.seed + number
         order = order_frames([state], self.settings.strategy, budget, seed)
         return [ranked.frame for ranked in order if ranked.chosen]

@@ -92,7 +92,8 @@ class Strategy(Protocol):
     """Chooses samples.
 
     `needs_uncertainty` says that it can't choose where no frame of a clip is labelled yet; there
-    `ranking.order` takes the first frames by diversity instead.
+    `ranking.order` takes the first frames by diversity instead. A strategy that chooses by
+    `Candidates.reach` says so with an attribute `needs_reach`, and it is measured for it.
     """
 
     name: str
@@ -214,6 +215,7 @@ class TemporalReach:
 
     name: str = "reach"
     needs_uncertainty: bool = False
+    needs_reach: bool = True
 
     def select(self, candidates: Candidates, budget: int, seed: int = 0) -> NDArray[np.intp]:
         """Choose; the seed plays no part. See `Strategy.select`."""
