@@ -68,6 +68,7 @@ def demo(
     labels: str | None = None,
     fps: float | None = None,
     once: bool = False,
+    rendered: RenderedClip | None = None,
     console: Console | None = None,
 ) -> int:
     """Run the demo until it is interrupted.
@@ -79,6 +80,7 @@ def demo(
         fps: Frames a second to take from it.
         once: End when the masks of a round are there (for tests), or, with a clip of the user's
             own, when the first frames to label are chosen.
+        rendered: The rendered clip; by default 60 frames of 320x240.
         console: Where to show what happens; standard error by default.
 
     Returns:
@@ -104,7 +106,7 @@ def demo(
             if video is not None:
                 result = _own_clip(running, video, names, fps)
             else:
-                result = _rendered_clip(running)
+                result = _rendered_clip(running, rendered or render_clip(60, (320, 240), seed=3))
             ready = True
             _welcome(running, result)
             if not once:
@@ -142,8 +144,7 @@ def _own_clip(running: _Running, video: Path, labels: list[str], fps: float | No
     return result
 
 
-def _rendered_clip(running: _Running) -> InitResult:
-    clip = render_clip(60, (320, 240), seed=3)
+def _rendered_clip(running: _Running, clip: RenderedClip) -> InitResult:
     folder = running.server.document_root / "toys"
     _write_frames(clip, folder, running.console)
     result = _init(running, folder, labels=list(clip.class_names[1:]), title=TITLE)
