@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from backend.artifacts import ArtifactError, Artifacts
-from backend.formats import encode
+from backend.formats import EncodeOptions, encode
+from backend.formats.cleaning import clean
+from backend.formats.masks import class_id
+from backend.formats.videorectangle import Box, box_of, encode_track
 from backend.labelconfig import LabelConfig, parse_label_config
+from backend.roundfiles import RoundFiles
+from backend.snapshot import ClipSnapshot
 from backend.store import Store
 from backend.tables import Prediction, Round
 
 __all__ = ["Answers"]
 
+Mask = npt.NDArray[np.uint8]
+Channels = Sequence[tuple[str, str]]
+
+_ROUNDS_KEPT = 8
+
 
 class Answers:
-    """Reads what rounds stored and says it in Label Studio's words. Needs no torch."""
+    """Reads what rounds stored and says it in Label Studio's words. Needs no torch.
 
-    def __init__(self, store: Store, artifacts: Artifacts) -> None:
+    Args:
+        store: Durable state.
+        artifacts: Stored masks.
+        options: How masks are written.
+    """
+
+    def __init__(
+        self, store: Store, artifacts: Artifacts, options: EncodeOptions | None = None
+    ) -> None:
         self._store = store
         self._artifacts = artifacts
+        self._options = options or EncodeOptions()
+        self._clips: dict[tuple[int, str], dict[int, ClipSnapshot]] = {}
 
     def of_round(
         self, row: Round, label_config: str, task_ids: Iterable[int] | None = None
@@ -44,34 +66,137 @@ class Answers:
         for task_id, prediction in self._store.predictions(row.id, task_ids).items():
             yield {
                 "task": task_id,
-                "result": self._result(prediction, row, config),
+                "result": self._result(task_id, prediction, row, config),
                 "score": prediction.score,
                 "model_version": row.version,
             }
 
     def _result(
-        self, prediction: Prediction, row: Round, config: LabelConfig
+        self, task_id: int, prediction: Prediction, row: Round, config: LabelConfig
     ) -> list[dict[str, Any]]:
         if prediction.mask is None:
             return []
+        clip = self._clips_by_task(row).get(task_id)
+        if clip is not None and clip.is_task:
+            return self._of_clip(prediction, row, clip, config)
+        if clip is not None:
+            channels = [(label, identity) for label, identity in clip.channels]
+        else:
+            names = row.figures.get("class_names", config.class_names)
+            channels = [(name, "") for name in names]
+        mask = self._read(prediction.mask)
+        if mask is None:
+            return []
+        key_frame = clip is not None and clip.task_ids.index(task_id) in clip.key_frames
+        return encode(
+            mask,
+            config,
+            channels=channels,
+            scores=_scores(prediction.confidences),
+            options=self._of_frame(key_frame),
+        )
+
+    def _of_frame(self, key_frame: bool) -> EncodeOptions:
+        """How a frame is written: what a person drew goes back as it was drawn."""
+        return replace(self._options, min_area=0) if key_frame else self._options
+
+    def _of_clip(
+        self, prediction: Prediction, row: Round, clip: ClipSnapshot, config: LabelConfig
+    ) -> list[dict[str, Any]]:
+        """The result of a task that is a whole clip, frame after frame."""
+        files = RoundFiles(self._artifacts, row.project_id, row.version)
+        channels = [(label, identity) for label, identity in clip.channels]
+        tracks = {number: _Boxes() for number in range(1, len(channels))}
+        results: list[dict[str, Any]] = []
+        for index, key in enumerate(clip.keys):
+            mask = self._read(files.mask_key(key))
+            if mask is None:
+                continue
+            scores = _scores(prediction.confidences.get(str(clip.items[index])) or {})
+            if clip.timestamps:
+                mask = clean(mask, self._options.min_area)
+                for number, boxes in tracks.items():
+                    boxes.add(index, box_of(mask == number), scores.get(number))
+            else:
+                results += encode(
+                    mask,
+                    config,
+                    channels=channels,
+                    scores=scores,
+                    item=clip.items[index],
+                    options=self._of_frame(index in clip.key_frames),
+                )
+        return _video(clip, channels, tracks, config) if clip.timestamps else results
+
+    def _read(self, key: str) -> Mask | None:
         try:
-            mask = self._artifacts.read_mask(prediction.mask)
+            return self._artifacts.read_mask(key)
         except ArtifactError:
             # A newer round may have replaced the file between two reads; no mask is better than
             # an error, which Label Studio would show to nobody.
-            return []
-        # Classes may have been added or moved since: a mask's numbers are the round's, not the
-        # configuration's.
-        names = list(row.figures.get("class_names", config.class_names))
-        lookup = np.zeros(256, dtype=np.uint8)
-        for index, name in enumerate(names):
-            lookup[index] = config.class_names.index(name) if name in config.class_names else 0
-        confidences = {
-            int(lookup[int(index)]): float(value)
-            for index, value in prediction.confidences.items()
-            if int(index) > 0
-        }
-        return encode(lookup[mask], config, scores=confidences)
+            return None
+
+    def _clips_by_task(self, row: Round) -> dict[int, ClipSnapshot]:
+        """The round's clips by task; what a round has collected does not change any more."""
+        key = row.project_id, row.version
+        if key not in self._clips:
+            files = RoundFiles(self._artifacts, *key)
+            try:
+                clips = files.read_snapshot().clips if files.has_snapshot() else []
+            except ArtifactError:
+                clips = []
+            while len(self._clips) >= _ROUNDS_KEPT:
+                self._clips.pop(next(iter(self._clips)), None)
+            self._clips[key] = {task_id: clip for clip in clips for task_id in clip.task_ids}
+        return self._clips[key]
+
+
+@dataclass(slots=True)
+class _Boxes:
+    """An object's boxes by picture of the video, and how sure they are."""
+
+    by_picture: dict[int, Box] = field(default_factory=dict)
+    scores: list[float] = field(default_factory=list)
+
+    def add(self, picture: int, box: Box | None, score: float | None) -> None:
+        if box is not None:
+            self.by_picture[picture] = box
+        if score is not None:
+            self.scores.append(score)
+
+
+def _video(
+    clip: ClipSnapshot, channels: Channels, tracks: Mapping[int, _Boxes], config: LabelConfig
+) -> list[dict[str, Any]]:
+    """Boxes at the frames that the screen counts, whatever the file's own frames are."""
+    clock = clip.clock
+    results = []
+    for number, boxes in tracks.items():
+        label, identity = channels[number]
+        control = config.control_for(label)
+        if control is None:
+            continue
+        places = (
+            (frame, boxes.by_picture[picture])
+            for frame in range(clock.frames)
+            if (picture := clock.picture(frame)) in boxes.by_picture
+        )
+        region = encode_track(
+            places,
+            identity=identity or class_id(label),
+            label=label,
+            control=control,
+            to_name=config.to_name,
+            frames=clock.frames,
+            fps=clip.rate,
+            score=float(np.mean(boxes.scores)) if boxes.scores else None,
+        )
+        results += [] if region is None else [region]
+    return results
+
+
+def _scores(confidences: Mapping[str, Any]) -> dict[int, float]:
+    return {int(index): float(value) for index, value in confidences.items() if int(index) > 0}
 
 
 @lru_cache(maxsize=64)

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-__all__ = ["ClipIdentityError", "FrameRef", "identify"]
+__all__ = ["ClipIdentityError", "FrameRef", "identify", "identify_clip"]
 
 # Label Studio puts eight hexadecimal digits before the name of an uploaded file.
 _UPLOAD = re.compile(r"(?:^|/)data/upload/\d+/(?:[0-9a-f]{8}-)?(?P<name>[^/]+)$")
@@ -80,6 +80,28 @@ def identify(data: Mapping[str, Any], data_key: str = "image") -> FrameRef:
             "like street_000012.png or street/000012.png."
         )
     return FrameRef(clip, frame)
+
+
+def identify_clip(data: Mapping[str, Any], data_key: str, task_id: int) -> str:
+    """The name of a clip that is one task: a list of pictures, or a video.
+
+    The task's data says so (``"clip"``), else the video's file name or the pictures' folder, else
+    the task's number.
+
+    Raises:
+        ClipIdentityError: When ``"clip"`` is no name.
+    """
+    given = _given_clip(data)
+    if given is not None:
+        return given
+    value = data.get(data_key)
+    first = value[0] if isinstance(value, list) and value else value
+    if isinstance(first, str):
+        path, _ = _file_path(first)
+        told = _tell(first)[0] if isinstance(value, list) else path.stem
+        if told and told != "upload":
+            return told
+    return f"task {task_id}"
 
 
 def _given_clip(data: Mapping[str, Any]) -> str | None:

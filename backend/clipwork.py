@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backend.annotator import annotator_for
-from backend.frames import TaskFrames
+from backend.frames import clip_frames
 from backend.media import MediaCache
 from backend.passes import appearances, propagated
 from backend.roundfiles import ClipRecord, RoundFiles
@@ -30,7 +30,6 @@ class ClipWork:
     Args:
         files: The round's files.
         clip: The clip as it was collected.
-        class_names: Names of the classes, background first.
         media: Fetches frames.
         settings: The service's settings.
     """
@@ -39,15 +38,15 @@ class ClipWork:
         self,
         files: RoundFiles,
         clip: ClipSnapshot,
-        class_names: list[str],
         media: MediaCache,
         settings: Settings,
     ) -> None:
         self._files = files
         self._clip = clip
-        self._class_names = class_names
+        # A clip's masks may hold objects: see `backend.objects`.
+        self._class_names = clip.class_names
         self._settings = settings
-        self.source = TaskFrames(media, list(zip(clip.task_ids, clip.urls, strict=True)))
+        self.source = clip_frames(media, clip)
 
     def finetune(
         self, *, warm_starts: Sequence[Path], progress: Callable[[float, str], None]
@@ -120,8 +119,8 @@ class ClipWork:
                 self._annotator.load(self._files.network_path(self._clip.name))
             rows: list[npt.NDArray[np.float32]] = []
             for result, summary in propagated(self._annotator, self.source, labels, progress):
-                task_id = self._clip.task_ids[result.index]
-                self._files.artifacts.write_mask(self._files.mask_key(task_id), result.mask)
+                key = self._clip.keys[result.index]
+                self._files.artifacts.write_mask(self._files.mask_key(key), result.mask)
                 uncertainty[result.index] = summary.uncertainty
                 for index, value in summary.confidences.items():
                     confidences[result.index, index] = value
@@ -137,8 +136,6 @@ class ClipWork:
 
     def _labels(self) -> dict[int, npt.NDArray[np.uint8]]:
         return {
-            index: self._files.artifacts.read_mask(
-                self._files.label_key(self._clip.task_ids[index])
-            )
+            index: self._files.artifacts.read_mask(self._files.label_key(self._clip.keys[index]))
             for index in self._clip.key_frames
         }

@@ -9,9 +9,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from model.clip import read_image
+from backend.snapshot import ClipSnapshot
+from model.clip import ClipError, FrameSource, VideoClip, read_image
 
-__all__ = ["TaskFrames"]
+__all__ = ["TaskFrames", "VideoFrames", "clip_frames"]
 
 
 class Fetcher(Protocol):
@@ -19,6 +20,16 @@ class Fetcher(Protocol):
 
     def image(self, url: str, task_id: int | None = None) -> Path:
         """Where the picture of a task lies on this disk."""
+
+    def video(self, url: str, task_id: int | None = None) -> Path:
+        """Where the video of a task lies on this disk."""
+
+
+def clip_frames(media: Fetcher, clip: ClipSnapshot) -> FrameSource:
+    """The frames of a clip, whatever its tasks are."""
+    if clip.timestamps:
+        return VideoFrames(media, clip.task_ids[0], clip.urls[0], len(clip))
+    return TaskFrames(media, list(zip(clip.task_ids, clip.urls, strict=True)))
 
 
 class TaskFrames:
@@ -32,6 +43,7 @@ class TaskFrames:
     def __init__(self, media: Fetcher, tasks: Sequence[tuple[int, str]]) -> None:
         self._media = media
         self._tasks = list(tasks)
+        self._first: tuple[int, tuple[int, ...]] | None = None
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -41,7 +53,49 @@ class TaskFrames:
 
         Raises:
             MediaError: When the picture can't be had.
-            ClipError: When it can't be read.
+            ClipError: When it can't be read, or isn't of the size of the others.
         """
         task_id, url = self._tasks[index]
-        return read_image(self._media.image(url, task_id))
+        picture = read_image(self._media.image(url, task_id))
+        if self._first is None:
+            self._first = task_id, picture.shape
+        elif self._first[1] != picture.shape:
+            other, (tall, wide, _) = self._first
+            raise ClipError(
+                f"the picture of task {task_id} is {picture.shape[1]}×{picture.shape[0]} pixels, "
+                f"and that of task {other} {wide}×{tall}; the frames of a clip must have one size: "
+                'give those of another size another "clip" in their data'
+            )
+        return picture
+
+
+class VideoFrames:
+    """The frames of a video that is one task.
+
+    Args:
+        media: Fetches and caches videos.
+        task_id: The task.
+        url: The video's address.
+        frames: How many frames it had when the round began.
+    """
+
+    def __init__(self, media: Fetcher, task_id: int, url: str, frames: int) -> None:
+        self._media = media
+        self._task_id = task_id
+        self._url = url
+        self._frames = frames
+        self._clip: VideoClip | None = None
+
+    def __len__(self) -> int:
+        return self._frames
+
+    def read(self, index: int) -> npt.NDArray[np.uint8]:
+        """Frame ``index`` as RGB (H, W, 3) uint8.
+
+        Raises:
+            MediaError: When the video can't be had.
+            ClipError: When it can't be read.
+        """
+        if self._clip is None:
+            self._clip = VideoClip(self._media.video(self._url, self._task_id))
+        return self._clip.read(index)

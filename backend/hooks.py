@@ -8,6 +8,7 @@ from typing import Any
 
 from backend.answers import Answers
 from backend.artifacts import Artifacts
+from backend.formats import EncodeOptions
 from backend.jobqueue import Queue
 from backend.labelconfig import LabelConfigError, parse_label_config
 from backend.settings import Settings
@@ -49,11 +50,18 @@ class Hooks:
         store: Durable state.
         artifacts: Stored masks.
         queue: Where the worker listens.
+        options: How masks are written.
     """
 
-    def __init__(self, store: Store, artifacts: Artifacts, queue: Queue) -> None:
+    def __init__(
+        self,
+        store: Store,
+        artifacts: Artifacts,
+        queue: Queue,
+        options: EncodeOptions | None = None,
+    ) -> None:
         self.store = store
-        self._answers = Answers(store, artifacts)
+        self._answers = Answers(store, artifacts, options)
         self._queue = queue
 
     @classmethod
@@ -63,6 +71,7 @@ class Hooks:
             Store(settings.resolved_database_url),
             Artifacts(settings.model_dir / "projects"),
             Queue(settings),
+            settings.encode_options,
         )
 
     def setup(self, project_id: int, label_config: str) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
@@ -26,6 +26,8 @@ _ADD_BRUSH = (
     "Add a tag that carries masks, such as "
     '<BrushLabels name="brush" toName="{name}"><Label value="car"/></BrushLabels>.'
 )
+# What the screen counts by where a configuration says nothing.
+_SCREEN_RATE = 24.0
 _LONGEST_CONFIG = 1_000_000
 _MOST_LABELS = 254
 
@@ -76,6 +78,10 @@ class LabelConfig:
         labels: Names of all labels, in the configuration's order.
         colors: The colour of each label; empty where it has none.
         shown_as: What the screen shows for a label that has an alias, by alias.
+        instances: Whether regions are objects: boxes on a video are, and regions of which more is
+            asked one by one (``perRegion``).
+        framerate: What a video tag says of frames per second: a number, or ``$key`` of the task's
+            data; empty for the screen's own 24.
         notes: What of the configuration isn't served, in plain sentences.
     """
 
@@ -86,6 +92,8 @@ class LabelConfig:
     labels: tuple[str, ...]
     colors: tuple[str, ...]
     shown_as: dict[str, str] = field(default_factory=dict)
+    instances: bool = False
+    framerate: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -110,6 +118,16 @@ class LabelConfig:
         if label not in self.labels:
             return None
         return 0 if _is_background(label) else self.class_names.index(label)
+
+    def rate(self, data: Mapping[str, Any]) -> float:
+        """How many frames per second the screen counts on a task's video."""
+        text = self.framerate
+        value = data.get(text[1:]) if text.startswith("$") else text
+        try:
+            rate = float(value or _SCREEN_RATE)
+        except (TypeError, ValueError):
+            return _SCREEN_RATE
+        return rate if 0 < rate < 1000 else _SCREEN_RATE
 
     def control_for(self, label: str) -> Control | None:
         """The tag that best carries a label's mask; None where no such tag has the label."""
@@ -162,6 +180,8 @@ def parse_label_config(xml: str) -> LabelConfig:
         labels=labels,
         colors=colors,
         shown_as=shown_as,
+        instances=kind == "video" or _asks_one_by_one(target, nodes),
+        framerate=target.get("framerate"),
         notes=notes,
     )
 
@@ -313,6 +333,13 @@ def _source(target: _Node) -> tuple[ObjectKind, str]:
     if target.tag == "video":
         return "video", value[1:]
     return ("images" if several else "image"), value[1:]
+
+
+def _asks_one_by_one(target: _Node, nodes: list[_Node]) -> bool:
+    return any(
+        node.get("perregion").lower() == "true" and node.get("toname") == target.get("name")
+        for node in nodes
+    )
 
 
 def _is_background(name: str) -> bool:

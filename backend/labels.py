@@ -3,48 +3,92 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from backend.formats import FormatError, decode
+from backend.artifacts import ArtifactError
+from backend.formats import FormatError
+from backend.formats.regions import Drawn, drawn_regions
+from backend.formats.videorectangle import drawn_boxes
 from backend.labelconfig import LabelConfig
 from backend.media import MediaError
+from backend.objects import Channel, ClipObjects
+from backend.roundfiles import RoundFiles
 from backend.snapshot import ClipSnapshot
 from model.clip import ClipError, FrameSource
 
-__all__ = ["decode_labels"]
+__all__ = ["ClipLabels"]
+
+Mask = npt.NDArray[np.uint8]
 
 
-def decode_labels(
-    clip: ClipSnapshot,
-    results: Mapping[int, list[dict[str, Any]] | None],
-    config: LabelConfig,
-    unlabelled: Literal["background", "ignore"],
-    source: FrameSource,
-    problems: list[str],
-) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
-    """Decode the labels of a clip.
+@dataclass(slots=True)
+class ClipLabels:
+    """Reads the labels of a clip, one frame after the other.
 
-    Args:
+    Attributes:
         clip: The clip.
         results: The regions of each task's label, by task id.
         config: What the labelling configuration asks for.
-        unlabelled: What an uncovered pixel means.
-        source: The clip's frames, for the size of a label without regions.
-        problems: A sentence is added for each label that can't be used.
-
-    Yields:
-        ``(frame index, mask)`` of each label that can be used.
+        source: The clip's frames, for their sizes.
+        objects: Tells which region is which channel of the masks.
+        ignore: Whether uncovered pixels are unknown; else they are background.
+        shown: The round whose masks people were shown, with the clip as it was there.
     """
-    for index in clip.labelled:
-        task_id = clip.task_ids[index]
-        regions = results.get(task_id) or []
+
+    clip: ClipSnapshot
+    results: Mapping[int, list[dict[str, Any]]]
+    config: LabelConfig
+    source: FrameSource
+    objects: ClipObjects
+    ignore: bool
+    shown: tuple[RoundFiles, ClipSnapshot] | None
+
+    def masks(self, problems: list[str]) -> Iterator[tuple[int, Mask]]:
+        """Decode them.
+
+        Args:
+            problems: A sentence is added for each label that can't be used.
+
+        Yields:
+            ``(frame index, mask)`` of each label that can be used.
+        """
+        before: Mask | None = None
+        for index in self.clip.labelled:
+            try:
+                height, width = self.source.read(index).shape[:2]
+                before = self.objects.paint(
+                    self._drawn(index, (height, width)),
+                    (height, width),
+                    uncovered=255 if self.ignore else 0,
+                    predicted=self._predicted(index, (height, width)),
+                    before=before,
+                )
+            except (FormatError, MediaError, ClipError) as error:
+                where = f"task {self.clip.task_ids[index]} (clip {self.clip.name!r}"
+                item = f", frame {self.clip.items[index]})" if self.clip.is_task else ")"
+                problems.append(f"The label of {where}{item} is unused: {error}")
+                continue
+            yield index, before
+
+    def _drawn(self, index: int, size: tuple[int, int]) -> Iterator[Drawn]:
+        results = self.results[self.clip.task_ids[index]]
+        if not self.clip.timestamps:
+            item = self.clip.items[index] if self.clip.is_task else None
+            return drawn_regions(results, self.config, size, item)
+        return drawn_boxes(results, self.config, size, self.clip.shown_frame(index))
+
+    def _predicted(self, index: int, size: tuple[int, int]) -> tuple[Mask, list[Channel]] | None:
+        """What the person was shown on a frame."""
+        if self.shown is None:
+            return None
+        files, clip = self.shown
         try:
-            height, width = source.read(index).shape[:2]
-            mask = decode(regions, config, (height, width), unlabelled=unlabelled)
-        except (FormatError, MediaError, ClipError) as error:
-            problems.append(f"The label of task {task_id} (clip {clip.name!r}) is unused: {error}")
-            continue
-        yield index, mask
+            mask = files.artifacts.read_mask(files.mask_key(self.clip.keys[index]))
+        except ArtifactError:
+            return None
+        channels = [Channel(label, identity) for label, identity in clip.channels]
+        return (mask, channels) if mask.shape == size else None

@@ -44,13 +44,13 @@ class RoundFiles:
     def _folder(self) -> str:
         return self.artifacts.round_key(self.project_id, self.version)
 
-    def mask_key(self, task_id: int) -> str:
-        """Key of a task's mask."""
-        return f"{self._folder}/masks/{task_id}.png"
+    def mask_key(self, frame: int | str) -> str:
+        """Key of a frame's mask; see `ClipSnapshot.keys`."""
+        return f"{self._folder}/masks/{frame}.png"
 
-    def label_key(self, task_id: int) -> str:
-        """Key of a task's label as a mask."""
-        return f"{self._folder}/labels/{task_id}.png"
+    def label_key(self, frame: int | str) -> str:
+        """Key of a frame's label as a mask."""
+        return f"{self._folder}/labels/{frame}.png"
 
     def network_key(self, clip: str) -> str:
         """Key of the network fine-tuned on a clip."""
@@ -110,18 +110,18 @@ class RoundFiles:
             bool(arrays["has_masks"]),
         )
 
-    def reuse_clip(self, earlier: RoundFiles, clip: str, task_ids: list[int]) -> None:
+    def reuse_clip(self, earlier: RoundFiles, clip: str, frames: list[str]) -> None:
         """Take over an earlier round's masks, network and record of an unchanged clip."""
         if earlier.has_network(clip):
             self.artifacts.reuse(self.network_key(clip), earlier.network_key(clip))
-        self.reuse_masks(earlier, task_ids)
+        self.reuse_masks(earlier, frames)
         self.artifacts.reuse(self._record_key(clip), earlier._record_key(clip))
 
-    def reuse_masks(self, earlier: RoundFiles, task_ids: list[int]) -> None:
-        """Take over an earlier round's masks of tasks, where it has them."""
-        for task_id in task_ids:
-            if self.artifacts.exists(earlier.mask_key(task_id)):
-                self.artifacts.reuse(self.mask_key(task_id), earlier.mask_key(task_id))
+    def reuse_masks(self, earlier: RoundFiles, frames: list[str]) -> None:
+        """Take over an earlier round's masks of frames, where it has them."""
+        for frame in frames:
+            if self.artifacts.exists(earlier.mask_key(frame)):
+                self.artifacts.reuse(self.mask_key(frame), earlier.mask_key(frame))
 
     @property
     def _snapshot_key(self) -> str:

@@ -20,20 +20,20 @@ import numpy as np
 from backend.answers import Answers
 from backend.artifacts import Artifacts
 from backend.clipwork import ClipWork
-from backend.labels import decode_labels
+from backend.collect import Collector
 from backend.media import MediaCache, MediaError
 from backend.order import ClipState, order_frames
 from backend.publish import publish
 from backend.retention import kept_versions
 from backend.roundfiles import ClipRecord, RoundFiles
 from backend.settings import Settings
-from backend.snapshot import ClipSnapshot, Snapshot, take_snapshot
+from backend.snapshot import ClipSnapshot, Snapshot
 from backend.store import Store
 from backend.studio import Studio
 from backend.sync import look, remember
 from backend.tables import Round
+from backend.taskrows import first_frames, task_rows
 from model.clip import ClipError
-from selection.ranking import scores
 
 __all__ = ["ClipFailedError", "NothingToServeError", "RoundRunner", "make_version"]
 
@@ -106,7 +106,7 @@ class RoundRunner:
             StudioError: When Label Studio can't be asked or refuses.
         """
         log.info("project %d: going back to %s", row.project_id, row.version)
-        answers, keep = Answers(self.store, self.artifacts), self.settings.keep_versions
+        answers, keep = self._answers, self.settings.keep_versions
         publish(self.store, self.studio, answers, row, keep=keep, progress=lambda share: None)
         self.store.set_project(row.project_id, version=row.version)
 
@@ -119,18 +119,22 @@ class RoundRunner:
             raise NothingToServeError(view.problems[0])
         if not view.frames:
             raise NothingToServeError((view.problems or ["The project has no tasks yet."])[0])
-        snapshot = take_snapshot(view.frames, view.config.class_names, self._settings_digest())
-        self._find_unchanged(run, snapshot)
         problems = list(view.problems)
-        results = {frame.task_id: frame.results for frame in view.frames}
-        for done, clip in enumerate(snapshot.clips):
-            work = self._work(run, snapshot, clip)
-            for index, mask in decode_labels(
-                clip, results, view.config, self.settings.unlabelled, work.source, problems
-            ):
-                self.artifacts.write_mask(run.files.label_key(clip.task_ids[index]), mask)
-                clip.key_frames.append(index)
-            run.report((done + 1) / len(snapshot.clips))
+        collector = Collector(
+            run.files,
+            self.media,
+            view.config,
+            self.settings.unlabelled,
+            self.settings.objects,
+            problems,
+        )
+        snapshot = collector.snapshot(view.frames, self._settings_digest())
+        if not snapshot.clips:
+            reasons = [*problems, *collector.failed.values(), "The project has no tasks yet."]
+            raise NothingToServeError(reasons[0])
+        run.figures(failed=collector.failed)
+        self._find_unchanged(run, snapshot)
+        collector.labels(snapshot.clips, view.frames, self._previous(run), run.report)
         self.store.set_project(run.row.project_id, problems=problems)
         run.files.write_snapshot(snapshot)
         run.figures(class_names=snapshot.class_names)
@@ -158,7 +162,7 @@ class RoundRunner:
         for clip in snapshot.clips:
             if clip.reused_from is not None:
                 earlier = RoundFiles(self.artifacts, run.row.project_id, clip.reused_from)
-                run.files.reuse_clip(earlier, clip.name, clip.task_ids)
+                run.files.reuse_clip(earlier, clip.name, clip.keys)
             elif not run.files.has_record(clip.name):
                 with self._contained(run, clip):
                     self._work(run, snapshot, clip).propagate(
@@ -179,35 +183,26 @@ class RoundRunner:
         places = [(place.clip, place.frame) for place in order]
         # Labelled tasks go last, and carry their own label should someone label them anew.
         for index, clip in enumerate(snapshot.clips):
-            places += [(index, frame) for frame in clip.labelled]
-        ladder = scores(places)
-        rows = []
-        for rank, (index, frame) in enumerate(places):
-            clip = snapshot.clips[index]
-            task_id = clip.task_ids[frame]
-            mask = run.files.mask_key(task_id)
-            rows.append(
-                {
-                    "task_id": task_id,
-                    "rank": rank,
-                    "score": float(ladder[rank]),
-                    "uncertainty": float(states[index].uncertainty[frame]),
-                    "mask": mask if self.artifacts.exists(mask) else None,
-                    "confidences": _confidences(records[index], frame),
-                }
-            )
+            places += [(index, frame) for frame in clip.done]
+        rows = task_rows(run.files, snapshot, records, places)
         self.store.save_predictions(run.row.id, rows)
-        run.figures(chosen=[places[rank] for rank, place in enumerate(order) if place.chosen])
+        run.figures(
+            chosen=[places[rank] for rank, place in enumerate(order) if place.chosen],
+            first_frames=first_frames(snapshot, [(each.clip, each.frame) for each in order]),
+        )
 
     def _publish(self, run: _Run) -> None:
-        answers = Answers(self.store, self.artifacts)
-        keep = self.settings.keep_versions
+        answers, keep = self._answers, self.settings.keep_versions
         publish(self.store, self.studio, answers, run.row, keep=keep, progress=run.report)
 
     # What the steps share -----------------------------------------------------------------------
 
+    @property
+    def _answers(self) -> Answers:
+        return Answers(self.store, self.artifacts, self.settings.encode_options)
+
     def _work(self, run: _Run, snapshot: Snapshot, clip: ClipSnapshot) -> ClipWork:
-        return ClipWork(run.files, clip, snapshot.class_names, self.media, self.settings)
+        return ClipWork(run.files, clip, self.media, self.settings)
 
     @contextmanager
     def _contained(self, run: _Run, clip: ClipSnapshot) -> Iterator[None]:
@@ -223,7 +218,7 @@ class RoundRunner:
             run.figures(failed=failed)
             previous = self._previous(run)
             if previous is not None:
-                run.files.reuse_masks(previous[0], clip.task_ids)
+                run.files.reuse_masks(previous[0], clip.keys)
 
     def _check_not_all_failed(self, run: _Run, snapshot: Snapshot) -> None:
         failed: dict[str, str] = run.known_figures().get("failed", {})
@@ -235,12 +230,13 @@ class RoundRunner:
     def _finish(self, row: Round, files: RoundFiles) -> None:
         done = self.store.round(row.id)
         failed: dict[str, str] = done.figures.get("failed", {}) if done else {}
-        clips = files.read_snapshot().clips
+        snapshot = files.read_snapshot()
         known = {
             task_id: (clip.name not in failed, digest)
-            for clip in clips
-            for task_id, digest in zip(clip.task_ids, clip.digests, strict=True)
+            for clip in snapshot.clips
+            for task_id, digest in clip.labels.items()
         }
+        known |= {int(task): (True, digest) for task, digest in snapshot.set_aside.items()}
         self.store.finish_round(row.id, known, failure=_failure(failed) if failed else None)
         self._prune(row)
 
@@ -248,7 +244,7 @@ class RoundRunner:
         if run.files.has_record(clip.name):
             return run.files.read_record(clip.name)
         count = len(clip)  # The clip failed: as uncertain as can be.
-        unknown = np.full((count, len(snapshot.class_names)), np.nan)
+        unknown = np.full((count, len(clip.class_names)), np.nan)
         return ClipRecord(np.ones(count), np.zeros((count, 1), np.float32), unknown, False)
 
     def _previous(self, run: _Run) -> tuple[RoundFiles, Snapshot] | None:
@@ -299,14 +295,10 @@ def _failure(failed: Mapping[str, str]) -> str:
 
 
 def _state(clip: ClipSnapshot, record: ClipRecord) -> ClipState:
-    labelled = np.array([digest is not None for digest in clip.digests])
+    labelled = np.zeros(len(clip), dtype=bool)
+    labelled[[*clip.labelled, *clip.done]] = True
     positions = np.array(clip.positions, dtype=np.int64)
     return ClipState(positions, labelled, record.uncertainty, record.features)
-
-
-def _confidences(record: ClipRecord, frame: int) -> dict[str, float]:
-    row = record.confidences[frame]
-    return {str(k): round(float(row[k]), 4) for k in np.flatnonzero(np.isfinite(row))}
 
 
 @dataclass(slots=True)

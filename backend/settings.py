@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from backend.formats.options import EncodeOptions
+
 __all__ = ["Settings", "SettingsError", "load_settings"]
 
 
@@ -102,6 +104,20 @@ class Settings(BaseSettings):
         description="What a pixel that a person left uncovered means.",
     )  # fmt: skip
 
+    objects: Literal["auto", "on", "off"] = Field(
+        "auto", validation_alias=_name("MASKLOOP_OBJECTS"),
+        description="Whether each region is an object with an id of its own; auto: where the "
+        "labelling configuration asks for more of each region, and on videos.",
+    )  # fmt: skip
+    min_area: int = Field(
+        10, ge=0, le=1_000_000, validation_alias=_name("MASKLOOP_MIN_AREA"),
+        description="Specks and holes of fewer pixels are left out of masks that are sent.",
+    )  # fmt: skip
+    polygon_tolerance: float = Field(
+        1.0, ge=0, le=100, validation_alias=_name("MASKLOOP_POLYGON_TOLERANCE"),
+        description="How far a polygon may be from the mask's boundary, in pixels.",
+    )  # fmt: skip
+
     # The model
     network: str = Field("compact", validation_alias=_name("MASKLOOP_NETWORK"))
     flow: str = Field("dis", validation_alias=_name("MASKLOOP_FLOW"))
@@ -151,6 +167,11 @@ class Settings(BaseSettings):
     def resolved_database_url(self) -> str:
         """The SQLAlchemy URL in use."""
         return self.database_url or f"sqlite:///{self.model_dir.resolve() / 'maskloop.db'}"
+
+    @property
+    def encode_options(self) -> EncodeOptions:
+        """How masks are written."""
+        return EncodeOptions(tolerance=self.polygon_tolerance, min_area=self.min_area)
 
     @property
     def media_max_bytes(self) -> int:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from backend.sync import SeenFrame
+from backend.formats.videoclock import VideoClock
+
+if TYPE_CHECKING:
+    from backend.parts import TaskParts
+    from backend.sync import SeenFrame
 
 __all__ = ["ClipSnapshot", "Snapshot", "take_snapshot"]
 
@@ -24,6 +27,13 @@ class ClipSnapshot:
         urls: Picture of each frame.
         positions: Frame number of each frame, as the tasks give it.
         digests: Digest of each frame's label; None without one.
+        items: Which picture of its task each frame is; None where a task is one frame.
+        task_digest: Digest of the whole label of a clip that is one task.
+        channels: Label and region id of each value of the clip's masks; the id is empty for a
+            whole class.
+        class_names: A name for each of them, no two alike.
+        timestamps: When each frame of a video is shown, in seconds; empty for pictures.
+        rate: Frames per second by which the screen counts a video's frames.
         key_frames: Indices of the frames whose label could be decoded.
         digest: Changes when a frame, a label or the classes change.
         reused_from: Version of the earlier round that already answers this very digest.
@@ -37,22 +47,67 @@ class ClipSnapshot:
     key_frames: list[int] = field(default_factory=list)
     digest: str = ""
     reused_from: str | None = None
+    items: list[int | None] = field(default_factory=list)
+    task_digest: str | None = None
+    channels: list[list[str]] = field(default_factory=list)
+    class_names: list[str] = field(default_factory=list)
+    timestamps: list[float] = field(default_factory=list)
+    rate: float = 0.0
 
     def __len__(self) -> int:
         return len(self.task_ids)
+
+    @property
+    def is_task(self) -> bool:
+        """Whether the whole clip is one task: a list of pictures, or a video."""
+        return bool(self.items) and self.items[0] is not None
+
+    @property
+    def keys(self) -> list[str]:
+        """A name for each frame among a round's files."""
+        if not self.is_task:
+            return [str(task_id) for task_id in self.task_ids]
+        return [f"{task}.{item}" for task, item in zip(self.task_ids, self.items, strict=True)]
+
+    @property
+    def clock(self) -> VideoClock:
+        """Between a video's pictures and the frames that the screen counts."""
+        return VideoClock(self.timestamps, self.rate)
+
+    def shown_frame(self, index: int) -> int:
+        """The number, from 0, by which the screen knows a frame of the task."""
+        return self.clock.frame(index) if self.timestamps else int(self.items[index] or 0)
 
     @property
     def labelled(self) -> list[int]:
         """Indices of the frames that a person has labelled."""
         return [index for index, digest in enumerate(self.digests) if digest is not None]
 
+    @property
+    def done(self) -> list[int]:
+        """Indices of the frames of labelled tasks: Label Studio won't ask for them again."""
+        if self.is_task:
+            return list(range(len(self))) if self.task_digest is not None else []
+        return self.labelled
+
+    @property
+    def labels(self) -> dict[int, str | None]:
+        """Digest of each task's label."""
+        if self.is_task:
+            return dict.fromkeys(self.task_ids, self.task_digest)
+        return dict(zip(self.task_ids, self.digests, strict=True))
+
 
 @dataclass(slots=True)
 class Snapshot:
-    """The clips of a project and the classes of its configuration (index 0 is background)."""
+    """The clips of a project and the classes of its configuration (index 0 is background).
+
+    Tasks that can't be served until they change are set aside, with the digests of their labels.
+    """
 
     class_names: list[str]
     clips: list[ClipSnapshot]
+    set_aside: dict[str, str | None] = field(default_factory=dict)
 
     @property
     def key_frames(self) -> int:
@@ -66,33 +121,41 @@ class Snapshot:
     @classmethod
     def of(cls, record: dict[str, Any]) -> Snapshot:
         """From its JSON object."""
-        return cls(record["class_names"], [ClipSnapshot(**clip) for clip in record["clips"]])
+        clips = [ClipSnapshot(**clip) for clip in record["clips"]]
+        return cls(record["class_names"], clips, record.get("set_aside") or {})
 
 
 def take_snapshot(
-    frames: Iterable[SeenFrame], class_names: Iterable[str], settings_digest: str
+    clips: Iterable[tuple[Sequence[SeenFrame], Sequence[TaskParts], Sequence[str]]],
+    class_names: Iterable[str],
+    settings_digest: str,
 ) -> Snapshot:
-    """Group a project's frames into clips.
+    """Put a project's clips together.
 
     Args:
-        frames: The frames, by clip and position.
+        clips: The tasks of each clip in their order, the frames of each task, and what else the
+            clip's masks depend on.
         class_names: Names of the classes, background first.
         settings_digest: Changes when the same labels would give other masks.
     """
     names = list(class_names)
-    clips = []
-    for name, group in groupby(frames, key=lambda frame: frame.clip):
-        members = list(group)
+    taken = []
+    for tasks, frames, more in clips:
+        parts = [(task, part) for task, of in zip(tasks, frames, strict=True) for part in of.parts]
         clip = ClipSnapshot(
-            name=name,
-            task_ids=[frame.task_id for frame in members],
-            urls=[frame.url for frame in members],
-            positions=[frame.position for frame in members],
-            digests=[frame.digest for frame in members],
+            name=tasks[0].clip,
+            task_ids=[task.task_id for task, _ in parts],
+            urls=[part.url for _, part in parts],
+            positions=[task.position if part.item is None else part.item for task, part in parts],
+            digests=[part.digest for _, part in parts],
+            items=[part.item for _, part in parts],
+            timestamps=frames[0].timestamps,
+            rate=frames[0].rate,
         )
-        text = json.dumps(
-            [[clip.task_ids, clip.urls, clip.positions, clip.digests], names, settings_digest]
-        )
+        if clip.is_task:
+            clip.task_digest = tasks[0].digest
+        said = [clip.task_ids, clip.urls, clip.positions, clip.digests, *more]
+        text = json.dumps([said, names, settings_digest])
         clip.digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        clips.append(clip)
-    return Snapshot(names, clips)
+        taken.append(clip)
+    return Snapshot(names, taken)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from backend.annotations import choose_annotation, label_digest
-from backend.clips import ClipIdentityError, identify
+from backend.clips import ClipIdentityError, FrameRef, identify, identify_clip
 from backend.labelconfig import LabelConfig, LabelConfigError, parse_label_config
 from backend.store import Store
 
@@ -26,7 +27,7 @@ class TaskSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SeenFrame:
-    """One task as a frame of a clip.
+    """One task: a frame of a clip, or, with several pictures or a video, a clip of its own.
 
     Attributes:
         task_id: Label Studio's id.
@@ -35,6 +36,7 @@ class SeenFrame:
         url: Where the picture is.
         digest: Digest of the label; None without one.
         results: The label's regions as Label Studio has them; None without a label.
+        data: The task's data.
     """
 
     task_id: int
@@ -43,6 +45,7 @@ class SeenFrame:
     url: str
     digest: str | None
     results: list[dict[str, Any]] | None
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,8 @@ def look(studio: TaskSource, project_id: int) -> ProjectView:
             frames.append(_seen(task, config))
         except ClipIdentityError as error:
             unclear.append((int(task["id"]), str(error)))
+    if config.object_kind != "image":
+        frames = _named_apart(frames)
     frames.sort(key=lambda frame: (frame.clip, frame.position, frame.task_id))
     return ProjectView(title, text, config, frames, _problems(frames, unclear))
 
@@ -122,16 +127,35 @@ def remember(store: Store, project_id: int, view: ProjectView) -> bool:
 
 def _seen(task: Mapping[str, Any], config: LabelConfig) -> SeenFrame:
     data = task.get("data") or {}
-    place = identify(data, config.data_key)
+    task_id = int(task["id"])
+    if config.object_kind == "image":
+        place = identify(data, config.data_key)
+        url = data[config.data_key]
+    else:
+        place = FrameRef(identify_clip(data, config.data_key, task_id), 0)
+        url = data.get(config.data_key) or ""
+        url = url[0] if isinstance(url, list) and url else url
     annotation = choose_annotation(task)
     return SeenFrame(
-        task_id=int(task["id"]),
+        task_id=task_id,
         clip=place.clip,
         position=place.frame,
-        url=str(data[config.data_key]),
+        url=str(url),
         digest=label_digest(annotation),
         results=None if annotation is None else list(annotation.get("result") or []),
+        data=data,
     )
+
+
+def _named_apart(frames: list[SeenFrame]) -> list[SeenFrame]:
+    """Tasks that are clips of their own, under names of their own."""
+    count = Counter(frame.clip for frame in frames)
+    return [
+        replace(frame, clip=f"{frame.clip} (task {frame.task_id})")
+        if count[frame.clip] > 1
+        else frame
+        for frame in frames
+    ]
 
 
 def _problems(frames: list[SeenFrame], unclear: list[tuple[int, str]]) -> list[str]:

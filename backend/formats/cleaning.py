@@ -12,8 +12,9 @@ __all__ = ["clean"]
 def clean(mask: npt.NDArray[np.uint8], min_area: int) -> npt.NDArray[np.uint8]:
     """Give parts of fewer pixels than `min_area` to the values around them.
 
-    A hole is a part of what shows through it, so holes go as specks do. Every other pixel keeps
-    its value: the boundary of what stays is not moved.
+    The largest part of each value stays, however small it is: it may be all that is seen of a
+    thing. A hole is a part of what shows through it, so holes go as specks do. Every other pixel
+    keeps its value: the boundary of what stays is not moved.
 
     Args:
         mask: (H, W) uint8 of values; each part is a set of pixels of one value that touch at sides.
@@ -30,9 +31,10 @@ def clean(mask: npt.NDArray[np.uint8], min_area: int) -> npt.NDArray[np.uint8]:
         _, parts, stats, _ = cv2.connectedComponentsWithStats(part, connectivity=4)
         small = stats[:, cv2.CC_STAT_AREA] < min_area
         small[0] = False  # Pixels of other values.
+        small[1 + stats[1:, cv2.CC_STAT_AREA].argmax()] = False
         if small.any():
             specks |= small[parts]
-    if not specks.any() or specks.all():
+    if not specks.any():
         return mask
     # Each speck takes the value of the nearest pixel that stays.
     _, nearest = cv2.distanceTransformWithLabels(

@@ -14,6 +14,9 @@ from backend.formats.numbers import number
 
 __all__ = ["EllipseFormat"]
 
+# Pixels: what a mouse can't draw would overflow when it is squared.
+_SMALLEST = 1e-3
+
 
 class EllipseFormat:
     """``{"x", "y", "radiusX", "radiusY", "rotation"}``; read as a label of all its pixels."""
@@ -28,7 +31,7 @@ class EllipseFormat:
         """
         x, y = number(value, "x") * width / 100, number(value, "y") * height / 100
         a, b = number(value, "radiusX") * width / 100, number(value, "radiusY") * height / 100
-        if a <= 0 or b <= 0:
+        if min(a, b) < _SMALLEST:
             raise FormatError(f"an ellipse's radii must be above 0, got {a:g} and {b:g} pixels")
         angle = math.radians(number(value, "rotation", 0.0))
         rows, columns = np.ogrid[:height, :width]

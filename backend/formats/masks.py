@@ -15,7 +15,7 @@ from backend.formats.regions import drawn_regions, region_results
 from backend.formats.registry import MASK_FORMATS
 from backend.labelconfig import LabelConfig
 
-__all__ = ["IGNORE", "Unlabelled", "decode", "encode"]
+__all__ = ["IGNORE", "Unlabelled", "class_id", "decode", "encode"]
 
 IGNORE = 255
 
@@ -65,21 +65,22 @@ def encode(
     mask: npt.NDArray[np.uint8],
     config: LabelConfig,
     *,
+    channels: Sequence[tuple[str, str]] | None = None,
     scores: Mapping[int, float] | None = None,
-    ids: Mapping[int, str] | None = None,
     item: int | None = None,
     options: EncodeOptions | None = None,
 ) -> list[dict[str, Any]]:
-    """Say a mask in regions, one a class, with the tag that carries it best.
+    """Say a mask in regions, one for each value, with the tag that carries its label best.
 
-    Background and unknown pixels are no region. Regions of a class have the same id in every
-    picture.
+    Background and unknown pixels are no region. Regions of a class, or of an object, have the same
+    id in every picture.
 
     Args:
-        mask: (H, W) uint8 of class indices, 255 = unknown.
+        mask: (H, W) uint8, 255 = unknown.
         config: What the labelling configuration asks for.
-        scores: A score 0..1 of each class, shown in the list of regions.
-        ids: Region ids by class.
+        channels: Label and region id of each value of the mask, from 0; an empty id for a whole
+            class. The configuration's classes when not given.
+        scores: A score 0..1 of each value, shown in the list of regions.
         item: Which of a task's pictures; None where the task has one.
         options: How masks are written.
 
@@ -87,16 +88,18 @@ def encode(
         The prediction's ``result``.
     """
     options = options or EncodeOptions()
+    if channels is None:
+        channels = [(name, "") for name in config.class_names]
     mask = clean(mask, options.min_area)
     height, width = mask.shape
     results: list[dict[str, Any]] = []
     present = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[:IGNORE])
     for index in map(int, present):
-        label = config.class_names[index] if index < len(config.class_names) else ""
+        label, identity = channels[index] if index < len(channels) else ("", "")
         control = config.control_for(label)
         if index == 0 or control is None:
             continue
-        base = ids[index] if ids and index in ids else _class_id(label)
+        base = identity or class_id(label)
         if item is not None:
             # The screen keeps one region of each id, also where they are on different pictures.
             base = f"{base}-i{item}"
@@ -116,5 +119,6 @@ def encode(
     return results
 
 
-def _class_id(label: str) -> str:
+def class_id(label: str) -> str:
+    """The region id of a class that is not told apart into objects."""
     return hashlib.sha256(label.encode()).hexdigest()[:10]

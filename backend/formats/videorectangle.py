@@ -7,7 +7,7 @@ box evenly. A box that is not ``enabled`` is the last one that is seen, until th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,10 @@ import numpy.typing as npt
 from backend.formats.errors import FormatError
 from backend.formats.numbers import number
 from backend.formats.rectangle import box_pixels
-from backend.formats.regions import labels_by_region
+from backend.formats.regions import Drawn, labels_by_region
 from backend.labelconfig import Control, LabelConfig
 
-__all__ = ["Box", "Track", "box_of", "decode_tracks", "encode_track", "paint_boxes"]
+__all__ = ["Box", "Track", "box_of", "decode_tracks", "drawn_boxes", "encode_track"]
 
 _SHAPE = "videorectangle"
 _PLACES = ("x", "y", "width", "height", "rotation")
@@ -167,24 +167,25 @@ def box_of(pixels: npt.NDArray[np.bool_]) -> Box | None:
     return (left * 100 / width, top * 100 / height, wide * 100 / width, tall * 100 / height, 0.0)
 
 
-def paint_boxes(
-    tracks: Iterable[Track], frame: int, size: tuple[int, int], outside: int = 0
-) -> npt.NDArray[np.uint8]:
-    """A frame's boxes as a mask: class indices, 255 in boxes of unknown labels.
+def drawn_boxes(
+    results: Sequence[Mapping[str, Any]], config: LabelConfig, size: tuple[int, int], frame: int
+) -> Iterator[Drawn]:
+    """The boxes that the screen shows on a frame, as regions.
 
     Args:
-        tracks: The objects; later ones lie on earlier ones.
-        frame: Counted from 0.
+        results: The annotation's ``result``.
+        config: What the labelling configuration asks for.
         size: ``(height, width)`` of the frame.
-        outside: What pixels in no box are.
+        frame: The screen's frame, counted from 0.
+
+    Raises:
+        FormatError: When a region is damaged.
     """
-    mask = np.full(size, outside, dtype=np.uint8)
-    for track in tracks:
+    for track in decode_tracks(results, config):
         box = track.box(frame)
         if box is not None:
             pixels = box_pixels(dict(zip(_PLACES, box, strict=True)), *size)
-            mask[pixels] = 255 if track.value is None else track.value
-    return mask
+            yield Drawn(track.id, _SHAPE, track.value, pixels)
 
 
 def _keys(sequence: Any) -> tuple[tuple[int, Box, bool], ...]:

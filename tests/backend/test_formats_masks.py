@@ -40,7 +40,13 @@ def test_background_and_unknown_pixels_are_no_region() -> None:
 
 def test_ids_are_the_same_in_every_picture() -> None:
     assert encode(mask(), CONFIG)[0]["id"] == encode(mask()[::-1], CONFIG)[0]["id"]
-    assert encode(mask(), CONFIG, ids={1: "mine"})[0]["id"] == "mine"
+
+
+def test_an_object_has_its_own_id() -> None:
+    channels = [("background", ""), ("road", "one"), ("road", "two")]
+    results = encode(mask(), CONFIG, channels=channels)
+    said = [(result["id"], result["value"]["brushlabels"]) for result in results]
+    assert said == [("one", ["road"]), ("two", ["road"])]
 
 
 @pytest.mark.parametrize(("unlabelled", "value"), [("background", 0), ("ignore", 255)])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.formats import FormatError
-from backend.formats.videorectangle import Box, box_of, decode_tracks, encode_track, paint_boxes
+from backend.formats.videorectangle import Box, box_of, decode_tracks, drawn_boxes, encode_track
 from backend.labelconfig import parse_label_config
 
 CONFIG = parse_label_config(
@@ -98,18 +98,20 @@ def test_the_box_around_pixels_paints_them_back() -> None:
     pixels[7:20, 33:34] = True
     box = box_of(pixels)
     assert box is not None
-    (found,) = decode_tracks([track({4: box})], CONFIG)
-    mask = paint_boxes([found], 4, (48, 85))
-    np.testing.assert_array_equal(mask, np.where(pixels, 2, 0))
-    assert not paint_boxes([found], 5, (48, 85)).any()
+    (region,) = drawn_boxes([track({4: box})], CONFIG, (48, 85), 4)
+    np.testing.assert_array_equal(region.pixels, pixels)
+    assert (region.id, region.value) == ("a", 2)
+    assert not list(drawn_boxes([track({4: box})], CONFIG, (48, 85), 5))
     assert box_of(np.zeros((3, 3), bool)) is None
 
 
-def test_a_box_of_an_unknown_label_is_unknown() -> None:
+def test_a_box_of_an_unknown_label_has_no_class() -> None:
     region = track({0: (0, 0, 100, 100, 0)})
     assert region is not None
     region["value"]["labels"] = ["cat"]
-    assert (paint_boxes(decode_tracks([region], CONFIG), 0, (4, 4)) == 255).all()
+    (found,) = drawn_boxes([region], CONFIG, (4, 4), 0)
+    assert found.value is None
+    assert found.pixels.all()
 
 
 @pytest.mark.parametrize(
