@@ -92,7 +92,7 @@ def write_simulation_report(
 
 
 def _write(folder: Path, title: str, document: Mapping[str, Any], parts: Sequence[str]) -> Path:
-    settings = ", ".join(f"{name} {value}" for name, value in document["settings"].items())
+    settings = ", ".join(_setting(*item) for item in document["settings"].items())
     machine = document["machine"]
     page = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -109,6 +109,11 @@ def _write(folder: Path, title: str, document: Mapping[str, Any], parts: Sequenc
     path = folder / "index.html"
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def _setting(name: str, value: Any) -> str:
+    text = " and ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return f"{name.replace('_', ' ')} {text}"
 
 
 def _figure(svg: str, caption: str) -> str:

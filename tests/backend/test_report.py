@@ -84,7 +84,7 @@ def test_the_report_of_a_simulation(clip, tmp_path):
         for strategy in ("hvsa", "random")
         for seed in (0, 1)
     ]
-    data = document("simulate", {"rounds": 2}, load_settings())
+    data = document("simulate", {"rounds": 2, "seed": [0, 1]}, load_settings())
     data["clips"], data["mean"] = [run.record() for run in runs], mean_of_rounds(runs)
     text = write_simulation_report(tmp_path, data, runs).read_text(encoding="utf-8")
     page = read(tmp_path / "index.html")
@@ -92,3 +92,4 @@ def test_the_report_of_a_simulation(clip, tmp_path):
         assert f"{entry['rounds'][1]['all']['miou']:.4f}" in page.cells
     asked = ", ".join(map(str, sorted(runs[0].rounds[0].samples)))
     assert f"round 1: frames {asked}" in text
+    assert "seed 0 and 1" in text
