@@ -129,7 +129,9 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """Make an optimiser of a network's parameters.
 
-    Each parameter group has a `share`: what part of the learning rate is its own.
+    Each parameter group has a `share`: what part of the learning rate is its own. Muon would
+    undo what a pretrained network knows, so such a one takes AdamW's steps instead, of a
+    hundredth of the rate, and of a tenth of it in the layers whose outputs are the classes.
 
     Args:
         name: One of `OPTIMIZERS`.
@@ -142,8 +144,14 @@ def make_optimizer(
     """
     if name not in OPTIMIZERS:
         raise ValueError(f"the optimizer must be one of {', '.join(OPTIMIZERS)}, not {name!r}")
+    ends = [getattr(owner, attribute) for owner, attribute in network.classifiers()]
+    if name == "muon" and network.pretrained:
+        heads = [parameter for layer in ends for parameter in layer.parameters()]
+        apart = {id(parameter) for parameter in heads}
+        body = [p for p in network.parameters() if p.requires_grad and id(p) not in apart]
+        careful = [{"params": body, "share": 0.01}, {"params": heads, "share": 0.1}]
+        return torch.optim.AdamW(careful, lr=learning_rate, weight_decay=weight_decay)
     if name == "muon":
-        ends = [getattr(owner, attribute) for owner, attribute in network.classifiers()]
         ends.append(next(network.children()))
         plain = [parameter for layer in ends for parameter in layer.parameters()]
         return Muon(network, learning_rate, weight_decay, plain=plain)

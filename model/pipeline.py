@@ -20,7 +20,7 @@ from model.flow import get_flow
 from model.inference import embed, network_evidence
 from model.judge import judges
 from model.keyframes import IGNORE, check_keys
-from model.networks import Segmenter, build, class_rows
+from model.networks import NetworkError, Segmenter, build, class_rows
 from model.propagate import (
     Evidence,
     FrameResult,
@@ -37,6 +37,9 @@ __all__ = ["METHODS", "ClipAnnotator"]
 METHODS = ("nearest", "flow", "network", "maskloop")
 """How frames are labelled: the nearest key frame's mask, propagation, the network alone, or
 propagation with the network's evidence where that helps."""
+
+_FALLBACK = "compact"
+"""The network that stands in for one that cannot be had."""
 
 _FIRST_PART = 0.35
 """Share of a first fit in which the judging key frames are kept from the network."""
@@ -132,11 +135,8 @@ class ClipAnnotator:
             return None
         started = time.monotonic()
         labels = check_keys(labels, self.num_classes, len(self.source))
-        self.evidence_weight, self._trained_on, self.notes = 0.0, (), ()
-        if warm_start is not None:
-            self.load(warm_start)
-        warm = self._network is not None and bool(self._trained_on)
-        network = self._network if warm and self._network is not None else self._fresh()
+        self.notes = ()
+        network, warm = self._start(warm_start)
         stages = Stages(network, self.source, self._flow, self.settings, started, progress)
         if self.method == "maskloop":
             held_out = judges(labels, self._trained_on, most=self.propagation.held_out)
@@ -155,10 +155,34 @@ class ClipAnnotator:
         self.notes = report.notes
         return report
 
-    def _fresh(self) -> Segmenter:
+    def _start(self, warm_start: Path | None) -> tuple[Segmenter, bool]:
+        """Return the network to train, and whether it goes on from an earlier round's."""
+        if warm_start is not None:
+            self.load(warm_start)
+        network = self._network
+        if network is not None and network.name == self._network_name:
+            return network, bool(self._trained_on)
+        try:
+            fresh = self._build(self._network_name)
+        except NetworkError as error:
+            if self._network_name == _FALLBACK:
+                raise
+            self.notes += (f"{error}. Until then the network is {_FALLBACK!r}",)
+            if network is not None and network.name == _FALLBACK:
+                return network, bool(self._trained_on)
+            fresh = self._build(_FALLBACK)
+        if network is not None:
+            self.notes += (
+                f"the network kept so far is {network.name!r} and not {fresh.name!r}, so"
+                " fine-tuning begins anew",
+            )
+        self.evidence_weight, self._trained_on = 0.0, ()
+        return fresh, False
+
+    def _build(self, name: str) -> Segmenter:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.settings.seed)
-            return build(self._network_name, self.num_classes)
+            return build(name, self.num_classes, class_names=self.class_names)
 
     def _judge(self, network: Segmenter, labels: Labels, held_out: Sequence[int]) -> float:
         return held_out_evidence_weight(
@@ -191,9 +215,7 @@ class ClipAnnotator:
         save_checkpoint(path, self._network, {**(metadata or {}), **own})
 
     def load(self, path: str | Path) -> dict[str, Any]:
-        """Take a network that `save` wrote; its classes are matched by name.
-
-        A network of another name than this annotator's is left aside, with a note in `notes`.
+        """Take a network that `save` wrote, whatever its kind; its classes are matched by name.
 
         Returns:
             The metadata it was saved with.
@@ -202,12 +224,6 @@ class ClipAnnotator:
             CheckpointError: The file is missing or damaged.
         """
         network, metadata = load_checkpoint(path, self.settings.device)
-        if network.name != self._network_name:
-            self.notes += (
-                f"{path} holds the network {network.name!r} and not {self._network_name!r},"
-                " so fine-tuning begins anew",
-            )
-            return metadata
         old = [str(name) for name in metadata.get("class_names", ())]
         if tuple(old) != self.class_names:
             with torch.random.fork_rng(devices=[]):

@@ -3,12 +3,11 @@
 from model.networks.compact import Compact
 from model.networks.registry import (
     NETWORKS,
-    NetworkError,
     NetworkFactory,
     build,
     register_network,
 )
-from model.networks.segmenter import Segmenter, class_rows
+from model.networks.segmenter import NetworkError, Segmenter, class_rows
 
 __all__ = [
     "NETWORKS",

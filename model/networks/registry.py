@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
 from model.networks.compact import Compact
-from model.networks.segmenter import Segmenter
+from model.networks.hub import hub
+from model.networks.segmenter import NetworkError, Segmenter, class_rows
 
-__all__ = ["NETWORKS", "NetworkError", "NetworkFactory", "build", "register_network"]
-
-
-class NetworkError(ValueError):
-    """A network that cannot be built; the message says why and what to do."""
+__all__ = ["NETWORKS", "NetworkFactory", "build", "register_network"]
 
 
 NetworkFactory = Callable[..., Segmenter]
@@ -40,9 +37,12 @@ def register_network(name: str, factory: NetworkFactory) -> None:
 
 
 register_network("compact", Compact)
+register_network("hub", hub)
 
 
-def build(name: str, num_classes: int, **options: Any) -> Segmenter:
+def build(
+    name: str, num_classes: int, *, class_names: Sequence[str] | None = None, **options: Any
+) -> Segmenter:
     """Build the network registered under `name`, or offered by an installed package.
 
     Other packages offer theirs by an entry point of the group `maskloop.networks` that names a
@@ -51,6 +51,8 @@ def build(name: str, num_classes: int, **options: Any) -> Segmenter:
     Args:
         name: A registered name, or `name:variant`.
         num_classes: K, at least 1.
+        class_names: Names of the classes. A pretrained network's classes of the same name (case
+            apart) keep what they learnt.
         options: What the network's `options()` returned, to build the like of it.
 
     Raises:
@@ -70,7 +72,14 @@ def build(name: str, num_classes: int, **options: Any) -> Segmenter:
     except TypeError as error:
         raise NetworkError(f"network {name!r} cannot be built: {error}") from error
     network.name = name
+    if network.num_classes != num_classes or (network.known and class_names):
+        wanted = [""] * num_classes if class_names is None else list(map(_plain, class_names))
+        network.change_classes(class_rows(list(map(_plain, network.known)), wanted))
     return network
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.replace("_", " ").lower().split())
 
 
 def _plugins() -> dict[str, Any]:

@@ -9,7 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Segmenter", "class_rows"]
+__all__ = ["NetworkError", "Segmenter", "class_rows"]
+
+
+class NetworkError(ValueError):
+    """A network that cannot be built; the message says why and what to do."""
 
 
 class Segmenter(nn.Module, ABC):
@@ -18,10 +22,14 @@ class Segmenter(nn.Module, ABC):
     Attributes:
         name: The name `model.networks.build` makes it by.
         num_classes: K.
+        known: Names of the classes that it comes with, where it was trained before.
+        pretrained: Whether its weights are worth keeping near: it then takes smaller steps.
     """
 
     name: str
     num_classes: int
+    known: tuple[str, ...] = ()
+    pretrained: bool = False
 
     @abstractmethod
     def logits(self, images: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from model.networks import (
     register_network,
     registry,
 )
+from model.optimizers import make_optimizer
 
 
 class NetworkContract:
@@ -23,6 +26,8 @@ class NetworkContract:
 
     name: str
     max_parameters: int | None = None
+    left_to_learn: float = 0.3
+    """Share of the loss that 30 steps on one image may leave."""
 
     @pytest.fixture
     def network(self) -> Segmenter:
@@ -84,7 +89,7 @@ class NetworkContract:
             loss.backward()
             optimizer.step()
             losses.append(float(loss.detach()))
-        assert losses[-1] < 0.3 * losses[0]
+        assert losses[-1] < self.left_to_learn * losses[0]
 
     def test_classes_of_the_same_name_keep_what_they_learnt(self, network: Segmenter) -> None:
         images = torch.rand(1, 3, 48, 48)
@@ -140,6 +145,132 @@ class TestCompact(NetworkContract):
     def test_refuses_widths_that_do_not_fit(self, widths: Sequence[int]) -> None:
         with pytest.raises(ValueError, match="widths must be four multiples of 8"):
             build("compact", 2, widths=widths)
+
+
+_MODELS = {
+    "segformer": (
+        "Segformer",
+        {
+            "depths": [1, 1, 1, 1],
+            "hidden_sizes": [8, 16, 24, 32],
+            "num_attention_heads": [1, 1, 2, 2],
+            "decoder_hidden_size": 16,
+        },
+    ),
+    "mobilevit": (
+        "MobileViT",
+        {
+            "hidden_sizes": [16, 24, 32],
+            "neck_hidden_sizes": [8, 8, 12, 16, 16, 24, 32],
+            "aspp_out_channels": 16,
+        },
+    ),
+    "upernet": ("UperNet", {"hidden_size": 16, "auxiliary_in_channels": 16}),
+}
+_LABELS = ("wall", "Tree", "traffic_light", "sky", "road")
+
+
+def _save_model(kind: str, folder: Path) -> None:
+    """Save a small checkpoint as the hub has them, with random weights and five labels."""
+    transformers = pytest.importorskip("transformers")
+    name, shape = _MODELS[kind]
+    if kind == "upernet":
+        shape = {
+            **shape,
+            "backbone_config": transformers.ConvNextConfig(
+                depths=[1, 1, 1, 1],
+                hidden_sizes=[8, 8, 16, 16],
+                out_features=["stage1", "stage2", "stage3", "stage4"],
+            ),
+        }
+    config = getattr(transformers, f"{name}Config")(
+        **shape, id2label=dict(enumerate(_LABELS)), label2id={n: i for i, n in enumerate(_LABELS)}
+    )
+    torch.manual_seed(0)
+    getattr(transformers, f"{name}ForSemanticSegmentation")(config).save_pretrained(folder)
+
+
+class HubContract(NetworkContract):
+    """A transformers checkpoint from a folder is a network like any other."""
+
+    kind: str
+    # Random weights behind normalisation that never saw them learn slowly.
+    left_to_learn = 0.97
+
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path: Path) -> None:
+        _save_model(self.kind, tmp_path)
+        self.name = f"hub:{tmp_path}"
+
+    def test_labels_of_the_same_name_keep_their_rows(self) -> None:
+        names = ["sky", "car", "tree", "Traffic Light"]
+        before = build(self.name, 5, class_names=_LABELS).eval()
+        after = build(self.name, 4, class_names=names).eval()
+        images = torch.rand(1, 3, 64, 64)
+        with torch.no_grad():
+            old, new = before.logits(images), after.logits(images)
+        for place, row in ((0, 3), (2, 1), (3, 2)):
+            assert torch.allclose(new[:, place], old[:, row], atol=1e-5)
+
+    def test_can_be_built_again_without_the_folder(self, network: Segmenter) -> None:
+        other = build("hub:gone", 3, **dict(network.options()))
+        other.load_state_dict(network.state_dict())
+        images = torch.rand(1, 3, 64, 64)
+        with torch.no_grad():
+            assert torch.equal(network.eval().logits(images), other.eval().logits(images))
+
+    def test_statistics_stay_as_they_were_learnt(self, network: Segmenter) -> None:
+        before = {name: value.clone() for name, value in network.named_buffers()}
+        network.train().logits(torch.rand(2, 3, 64, 64))
+        for name, value in network.named_buffers():
+            assert torch.equal(value, before[name])
+
+    def test_muon_steps_aside(self, network: Segmenter) -> None:
+        optimizer = make_optimizer("muon", network, 0.03, 0.0)
+        assert isinstance(optimizer, torch.optim.AdamW)
+        assert [group["share"] for group in optimizer.param_groups] == [0.01, 0.1]
+
+
+class TestSegformer(HubContract):
+    kind = "segformer"
+
+
+class TestMobileViT(HubContract):
+    kind = "mobilevit"
+
+
+class TestUperNet(HubContract):
+    kind = "upernet"
+
+
+class TestHub:
+    @pytest.fixture(autouse=True)
+    def offline(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    def test_a_missing_library_is_named_with_what_installs_it(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "transformers", None)
+        with pytest.raises(NetworkError, match=r"pip install 'maskloop\[hub\]'"):
+            build("hub:some/model", 2)
+
+    def test_an_empty_name_is_refused(self) -> None:
+        pytest.importorskip("transformers")
+        with pytest.raises(NetworkError, match="hub: needs a name or a folder"):
+            build("hub:", 2)
+
+    def test_what_cannot_be_had_is_said_in_one_line(self, tmp_path: Path) -> None:
+        pytest.importorskip("transformers")
+        with pytest.raises(NetworkError, match=r"could not be loaded .*; check the name") as error:
+            build(f"hub:{tmp_path / 'nothing'}", 2)
+        assert "\n" not in str(error.value)
+
+    def test_a_model_that_does_not_segment_is_refused(self, tmp_path: Path) -> None:
+        pytest.importorskip("transformers")
+        (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+        with pytest.raises(NetworkError, match="could not be loaded"):
+            build(f"hub:{tmp_path}", 2)
 
 
 class _Flat(Segmenter):

@@ -11,6 +11,7 @@ from model import pipeline
 from model.checkpoint import CheckpointError
 from model.features import appearance
 from model.finetune import FinetuneProgress, FinetuneSettings
+from model.networks import NETWORKS, Compact, NetworkError
 from model.pipeline import METHODS, ClipAnnotator
 from tests.model.moving import CLASS_NAMES, MovingClip, share_right
 
@@ -225,23 +226,47 @@ class TestKept:
         assert report is not None
         assert {r.probabilities.shape[0] for r in second.propagate(labels)} == {len(names)}
 
-    def test_a_network_of_another_kind_is_left_aside(self, tmp_path: Path) -> None:
+    def test_a_network_of_another_kind_is_left_aside(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(NETWORKS, "other", Compact)
         clip = MovingClip()
-        first = _annotator(clip)
+        first = _annotator(clip, network="other")
         first.finetune(_labels(clip, 0))
-        assert first._network is not None
-        first._network.name = "other"
-        pipeline.save_checkpoint(tmp_path / "network.pt", first._network)
-        from model.networks import Compact, registry
-
-        registry.NETWORKS["other"] = Compact
-        try:
-            second = _annotator(clip)
-            report = second.finetune(_labels(clip, 0), warm_start=tmp_path / "network.pt")
-        finally:
-            del registry.NETWORKS["other"]
+        first.save(tmp_path / "network.pt")
+        second = _annotator(clip)
+        report = second.finetune(_labels(clip, 0), warm_start=tmp_path / "network.pt")
         assert report is not None
-        assert "holds the network 'other' and not 'compact'" in report.notes[0]
+        assert report.notes == (
+            "the network kept so far is 'other' and not 'compact', so fine-tuning begins anew",
+        )
+
+    def test_a_network_that_cannot_be_had_is_stood_in_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The first round, and the next one, which goes on with what stood in."""
+
+        def missing(*_: Any, **__: Any) -> Any:
+            raise NetworkError("hub:model could not be loaded (no connection); name a folder")
+
+        monkeypatch.setitem(NETWORKS, "hub", missing)
+        clip = MovingClip()
+        first = _annotator(clip, network="hub:model")
+        report = first.finetune(_labels(clip, 0, 11))
+        expected = (
+            "hub:model could not be loaded (no connection); name a folder. Until then the network"
+            " is 'compact'",
+        )
+        assert report is not None
+        assert report.notes == expected
+        first.save(tmp_path / "network.pt")
+        second = _annotator(clip, network="hub:model")
+        second.load(tmp_path / "network.pt")
+        assert len(list(second.propagate(_labels(clip, 0)))) == 12
+        again = _annotator(clip, network="hub:model")
+        report = again.finetune(_labels(clip, 0, 11), warm_start=tmp_path / "network.pt")
+        assert report is not None
+        assert report.notes == expected
 
     def test_a_damaged_network_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "network.pt").write_bytes(b"nothing")
