@@ -71,6 +71,6 @@ def _local(
 def _folder_name(clip: str) -> str:
     """A folder name for a clip; different clips get different ones."""
     plain = re.sub(r"[^\w.-]+", "-", clip).strip(".-")
-    if plain == clip:
+    if plain and plain == clip:
         return plain
-    return f"{plain}-{hashlib.sha256(clip.encode()).hexdigest()[:8]}"
+    return f"{plain or 'clip'}-{hashlib.sha256(clip.encode()).hexdigest()[:8]}"
