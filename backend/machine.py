@@ -5,25 +5,17 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import cv2
 import psutil
 
-__all__ = ["describe_machine", "maskloop_version", "peak_memory_mb", "reset_peak", "resident_mb"]
+__all__ = ["describe_machine", "peak_memory_mb", "reset_peak", "resident_mb"]
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
-
-
-def maskloop_version() -> str:
-    """The installed version; "unknown" where Maskloop runs without being installed."""
-    try:
-        return version("maskloop")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def describe_machine() -> dict[str, Any]:

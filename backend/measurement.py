@@ -12,8 +12,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from backend import __version__
 from backend.evaluation import ClipEvaluation, mean_values
-from backend.machine import describe_machine, maskloop_version
+from backend.machine import describe_machine
 from backend.scoring import Values
 from backend.settings import Settings
 from backend.simulation_results import ClipSimulation, mean_of_rounds
@@ -44,7 +45,7 @@ def document(command: str, asked: Mapping[str, Any], settings: Settings) -> dict
     values = {name: getattr(settings, name) for name in _SETTINGS}
     return {
         "command": command,
-        "version": maskloop_version(),
+        "version": __version__,
         "settings": {**values, **asked},
         "machine": describe_machine(),
     }

@@ -18,9 +18,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from backend import __version__
 from backend.evaluation import ClipEvaluation, evaluate_clip, mean_of_clips
 from backend.keyframes import parse_keys
-from backend.machine import describe_machine, maskloop_version
+from backend.machine import describe_machine
 from backend.settings import load_settings
 from backend.workbar import WorkBar
 from model.benchmark import LabelledClip, find_clips, open_labelled
@@ -71,7 +72,7 @@ def page(rows: Sequence[Row], methods: Sequence[str], command: str) -> str:
     lines = [
         "# Results",
         "",
-        f"Written by `{command}` on {datetime.date.today()}: maskloop {maskloop_version()}; "
+        f"Written by `{command}` on {datetime.date.today()}: maskloop {__version__}; "
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']:.0f} GB"
         f"{', ' + machine['gpu'] if machine['gpu'] else ', no GPU'}; "
         f"Python {machine['python']}, {versions}; threads: OpenCV {threads['opencv']}, "

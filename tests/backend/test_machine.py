@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from backend.machine import describe_machine, maskloop_version, peak_memory_mb, reset_peak
+from backend.machine import describe_machine, peak_memory_mb, reset_peak
 from backend.machine import resident_mb as now
 
 
@@ -13,10 +13,6 @@ def test_describes_in_json():
     assert json.loads(json.dumps(said)) == said
     assert said["cpu"]
     assert said["versions"]["numpy"] == np.__version__
-
-
-def test_version():
-    assert maskloop_version()
 
 
 def test_the_peak_is_seen_and_forgotten():
