@@ -91,10 +91,10 @@ class Hooks:
         known = self.store.project(project_id)
         if known is None or known.label_config != label_config:
             self._ring(project_id, label_config=label_config)
-        parse_label_config(label_config)
+        notes = parse_label_config(label_config).notes
         project = self.store.project(project_id)
         version = project.version if project else None
-        problems = list(project.problems) if project else []
+        problems = list(dict.fromkeys((*notes, *(project.problems if project else ()))))
         return {"model_version": version or UNPUBLISHED, "problems": problems}
 
     def predict(

@@ -61,7 +61,7 @@ def _project(store: Store, settings: Settings, project: Project) -> dict[str, An
         "new_labels": changed,
         "new_tasks": unranked,
         "labels_until_round": max(settings.budget - changed, 0),
-        "next_tasks": _next_tasks(frames, predictions),
+        "next_tasks": _next_tasks(frames, predictions, published),
         "round": _running(running) if running else None,
         "rounds": [_past(row) for row in rounds[-_HISTORY:] if row.state != "running"],
         "problems": list(project.problems),
@@ -91,14 +91,20 @@ def _clips(frames: Iterable[Frame], predictions: dict[int, Prediction]) -> list[
 
 
 def _next_tasks(
-    frames: Iterable[Frame], predictions: dict[int, Prediction]
+    frames: Iterable[Frame], predictions: dict[int, Prediction], published: Round | None
 ) -> list[dict[str, Any]]:
+    """What to label next; of a task with several frames, also which of them first."""
+    first: dict[str, list[int]] = published.figures.get("first_frames", {}) if published else {}
     places = {frame.task_id: frame for frame in frames}
     listed = []
     for task_id in predictions:
         frame = places.get(task_id)
         if frame is not None and frame.label is None:
-            listed.append({"task": task_id, "clip": frame.clip, "frame": frame.position})
+            if str(task_id) in first:
+                place: dict[str, Any] = {"frames_first": first[str(task_id)]}
+            else:
+                place = {"frame": frame.position}
+            listed.append({"task": task_id, "clip": frame.clip, **place})
             if len(listed) == _NEXT:
                 break
     return listed

@@ -96,7 +96,8 @@ def look(studio: TaskSource, project_id: int) -> ProjectView:
     if config.object_kind != "image":
         frames = _named_apart(frames)
     frames.sort(key=lambda frame: (frame.clip, frame.position, frame.task_id))
-    return ProjectView(title, text, config, frames, _problems(frames, unclear))
+    problems = [*config.notes, *_problems(frames, unclear)]
+    return ProjectView(title, text, config, frames, problems)
 
 
 def remember(store: Store, project_id: int, view: ProjectView) -> bool:
