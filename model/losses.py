@@ -11,7 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["IGNORE", "cross_entropy", "flow_consistency", "warp"]
+__all__ = [
+    "IGNORE",
+    "bootstrapped_cross_entropy",
+    "cross_entropy",
+    "dice",
+    "flow_consistency",
+    "warp",
+]
 
 IGNORE = 255
 """The label of pixels that do not count."""
@@ -60,6 +67,54 @@ def weighted_cross_entropy(
     if class_weights is not None:
         counts = counts * class_weights[labels.clamp(max=logits.shape[1] - 1)]
     return (losses * weights).sum() / counts.sum().clamp(min=1e-6)
+
+
+def bootstrapped_cross_entropy(logits: Tensor, labels: Tensor, share: float) -> Tensor:
+    """Cross-entropy on the hardest pixels only (VSPW, CVPR 2021, lets the share fall to 0.15).
+
+    Args:
+        logits: (B, K, H, W).
+        labels: (B, H, W) int64, 255 = ignore.
+        share: Of the labelled pixels, how many count; above 0, to 1 for all.
+
+    Returns:
+        A scalar, the mean over those with the largest loss; 0 where no pixel is labelled.
+
+    Raises:
+        ValueError: The share is not as above.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"the share of the hardest pixels must be above 0, to 1; not {share}")
+    losses = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
+    labelled = losses[labels != IGNORE]
+    if labelled.numel() == 0:
+        return losses.sum() * 0.0
+    return labelled.topk(max(1, round(share * labelled.numel()))).values.mean()
+
+
+def dice(logits: Tensor, labels: Tensor) -> Tensor:
+    """One less the Dice coefficient, averaged over the classes that are labelled in the batch,
+
+        L = 1 − mean_k 2 Σ p_k y_k / (Σ p_k + Σ y_k),
+
+    sums over the labelled pixels of all images (Milletari et al., 3DV 2016).
+
+    Args:
+        logits: (B, K, H, W).
+        labels: (B, H, W) int64, 255 = ignore.
+
+    Returns:
+        A scalar, 0 to 1; 0 where no pixel is labelled.
+    """
+    classes = logits.shape[1]
+    labelled = (labels != IGNORE)[:, None]
+    probabilities = logits.softmax(dim=1) * labelled
+    truth = F.one_hot(labels.clamp(max=classes - 1), classes).permute(0, 3, 1, 2) * labelled
+    area = truth.sum(dim=(0, 2, 3))
+    overlap = 2 * (probabilities * truth).sum(dim=(0, 2, 3))
+    scores = overlap / (probabilities.sum(dim=(0, 2, 3)) + area).clamp(min=1e-6)
+    present = (area > 0).to(scores.dtype)
+    return ((1 - scores) * present).sum() / present.sum().clamp(min=1.0)
 
 
 def warp(image: Tensor, flow: Tensor) -> Tensor:
