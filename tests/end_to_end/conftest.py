@@ -46,16 +46,22 @@ def studio(server: StudioServer) -> Studio:
     return Studio(server.url, server.login.api_key)
 
 
+@pytest.fixture(scope="session")
+def personal_token(studio: Studio) -> str:
+    """A personal access token; Label Studio gives a user one only."""
+    return str(studio.request("POST", "/api/token/")["token"])
+
+
 @pytest.fixture
 def start_service(server: StudioServer, tmp_path: Path) -> Iterator[Callable[..., LocalService]]:
     """Start the service with some settings; all that were started end with the test."""
     started: list[LocalService] = []
 
-    def start(**settings: str) -> LocalService:
+    def start(*, api_key: str = server.login.api_key, **settings: str) -> LocalService:
         service = LocalService(
             tmp_path / f"service{len(started)}",
             studio_url=server.url,
-            api_key=server.login.api_key,
+            api_key=api_key,
             settings=settings,
         )
         started.append(service)

@@ -77,12 +77,6 @@ def backend_url() -> Iterator[str]:
     thread.join()
 
 
-@pytest.fixture(scope="module")
-def personal_token(studio: Studio) -> str:
-    """A personal access token; Label Studio gives a user one only."""
-    return str(studio.request("POST", "/api/token/")["token"])
-
-
 class TestTokens:
     def test_legacy_token(self, studio: Studio, server: StudioServer) -> None:
         assert studio.whoami()["email"] == server.login.email
