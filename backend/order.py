@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from selection.budget import expected_clicks
 from selection.ranking import order
 from selection.reach import Reach
 from selection.strategies import Candidates, get_strategy
@@ -25,6 +26,7 @@ class ClipState:
         uncertainty: (N,) 0..1; any value where the clip has no label yet.
         features: (N, C) float32; C may differ from clip to clip.
         reach: The temporal reach of the N frames, where it was measured.
+        clicks: (N,) what the labels cost; NaN where there is none. None where it is not known.
     """
 
     positions: npt.NDArray[np.int64]
@@ -32,11 +34,19 @@ class ClipState:
     uncertainty: npt.NDArray[np.float64]
     features: npt.NDArray[np.float32]
     reach: Reach | None = None
+    clicks: npt.NDArray[np.float64] | None = None
 
     @property
     def times(self) -> npt.NDArray[np.int64]:
         """(N,) when each frame is: its number, or its index where reach tells the distances."""
         return self.positions if self.reach is None else np.arange(len(self.positions))
+
+    def expected_clicks(self) -> npt.NDArray[np.float64]:
+        """(N,) what labelling each frame would cost, told from the labels so far."""
+        if self.clicks is None:
+            return np.full(len(self.positions), np.nan)
+        known = np.flatnonzero(np.isfinite(self.clicks))
+        return expected_clicks(self.times, self.times[known], self.clicks[known])
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +80,7 @@ def order_frames(clips: Sequence[ClipState], strategy: str, budget: int, seed: i
     ]
     if not places:
         return []
+    costs = [state.expected_clicks() for state in clips]
     width = max(state.features.shape[1] for state in clips)
     candidates = Candidates(
         uncertainty=np.array([clips[clip].uncertainty[frame] for clip, frame in places]),
@@ -77,6 +88,7 @@ def order_frames(clips: Sequence[ClipState], strategy: str, budget: int, seed: i
         positions=np.array([clips[clip].times[frame] for clip, frame in places]),
         clips=np.array([clip for clip, _ in places]),
         labelled={clip: state.times[state.labelled].tolist() for clip, state in enumerate(clips)},
+        clicks=np.array([costs[clip][frame] for clip, frame in places]),
         reach={clip: state.reach for clip, state in enumerate(clips) if state.reach is not None},
     )
     ranked = order(candidates, get_strategy(strategy), budget, seed)

@@ -101,7 +101,12 @@ class _Loop:
         labelled = np.zeros(len(self.clip), bool)
         labelled[list(self.labels)] = True
         state = ClipState(
-            np.arange(len(self.clip)), labelled, self._uncertainty, self._features, self._reach
+            np.arange(len(self.clip)),
+            labelled,
+            self._uncertainty,
+            self._features,
+            self._reach,
+            clicks=np.where(labelled, self.by_hand, np.nan),
         )
         seed = self.settings.seed + number
         order = order_frames([state], self.settings.strategy, budget, seed)

@@ -1,6 +1,6 @@
 """Which samples to label next: uncertainty, then diversity, then an order over all tasks."""
 
-from selection.budget import Advice, Progress, recommend, share
+from selection.budget import Advice, Progress, expected_clicks, recommend, share
 from selection.disagreement import disagreement, temporal_disagreement
 from selection.diversity import core_set, facility_location, kmeans_centroids, spread
 from selection.granularity import Granularity, parse_granularity, partition
@@ -45,6 +45,7 @@ __all__ = [
     "disagreement",
     "entropy",
     "evenly",
+    "expected_clicks",
     "facility_location",
     "farthest_in_time",
     "get_strategy",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Advice", "Progress", "recommend", "share"]
+__all__ = ["Advice", "Progress", "expected_clicks", "recommend", "share"]
 
 _WORTH = 1.5
 """How many times more another granularity must promise per click before a change is advised."""
@@ -60,6 +60,38 @@ def share(need: ArrayLike, most: ArrayLike, budget: int) -> NDArray[np.int64]:
             first = np.argsort(-(parts + 1.0 * (given[open_clips] == 0)), kind="stable")[:left]
             given[open_clips[first]] += 1
     return given
+
+
+def expected_clicks(
+    times: ArrayLike, labelled: ArrayLike, clicks: ArrayLike
+) -> NDArray[np.float64]:
+    """What labelling each frame of a clip is expected to cost, told from its labels so far.
+
+    Between labelled frames the clicks go from one to the other by equal factors; before the first
+    and after the last they stay.
+
+    Args:
+        times: (N,) frames asked about.
+        labelled: (M,) labelled frames, in any order.
+        clicks: (M,) what their labels cost.
+
+    Returns:
+        (N,) float64; NaN where no frame is labelled.
+
+    Raises:
+        ValueError: `labelled` and `clicks` differ in length, or a label cost less than nothing.
+    """
+    when = np.asarray(times, dtype=np.float64)
+    marks, cost = np.asarray(labelled, dtype=np.float64), np.asarray(clicks, dtype=np.float64)
+    if marks.ndim != 1 or marks.shape != cost.shape or (cost < 0).any():
+        raise ValueError(
+            f"each labelled frame has its clicks, 0 or more; got {marks.shape} and {cost.shape}"
+        )
+    if not len(marks):
+        return np.full(when.shape, np.nan)
+    rising = np.argsort(marks, kind="stable")
+    out = np.exp(np.interp(when, marks[rising], np.log1p(cost[rising]))) - 1.0
+    return np.asarray(out, dtype=np.float64)
 
 
 @dataclass(frozen=True)

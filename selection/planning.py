@@ -3,13 +3,17 @@
 Labelled frames cut a clip into segments. Within a segment the least loss with n more labels is
 found for every n by dynamic programming over where the last of them is; the segments of all clips
 then share the budget so that the sum is least (a knapsack over n).
+
+Where it is known what labelling a frame would cost, dear frames are left for cheap ones that serve
+almost as well: a frame's price is its clicks, valued at what the last label of a plan without
+prices gains (the Lagrangian of the least loss for given clicks).
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +39,7 @@ class _Segment:
     left: int
     right: int
     frames: NDArray[np.int64]
+    prices: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -61,14 +66,17 @@ def plan(
     candidates: Mapping[int, Sequence[int]],
     labelled: Mapping[int, Sequence[int]],
     budget: int,
+    clicks: Mapping[int, NDArray[np.floating]] | None = None,
 ) -> list[tuple[int, int]]:
-    """Choose the frames whose labels leave the least loss.
+    """Choose the frames whose labels leave the least loss, for what they cost.
 
     Args:
         reaches: Each clip's reach.
         candidates: The frames of each clip that may be chosen, each less than the clip's length.
         labelled: The frames of each clip that are labelled already.
         budget: How many to choose, over all clips.
+        clicks: What labelling each frame of a clip is expected to cost, by frame; a clip may be
+            missing, and NaN is not known: as dear as most.
 
     Returns:
         min(budget, candidates) pairs (clip, frame), unique. The one that removes most loss first,
@@ -77,33 +85,87 @@ def plan(
     Raises:
         ValueError: A clip has no reach, or a frame lies outside it.
     """
+    free: dict[int, NDArray[np.float64]] = {
+        clip: np.zeros(len(reach)) for clip, reach in reaches.items()
+    }
+    chosen, worth = _choose(reaches, candidates, labelled, budget, free)
+    prices = free
+    if chosen and clicks and worth > 0:
+        prices = _prices(reaches, candidates, clicks, worth)
+        chosen, _ = _choose(reaches, candidates, labelled, budget, prices)
+    return _best_first(
+        [
+            segment
+            for clip, frames in chosen.items()
+            for segment in _cut(clip, reaches, frames, labelled.get(clip, ()), prices)
+        ]
+    )
+
+
+def _choose(
+    reaches: Mapping[int, Reach],
+    candidates: Mapping[int, Sequence[int]],
+    labelled: Mapping[int, Sequence[int]],
+    budget: int,
+    prices: Mapping[int, NDArray[np.float64]],
+) -> tuple[dict[int, list[int]], float]:
+    """The frames chosen, by clip, and the loss that the last of them removes."""
     segments = [
         segment
         for clip in sorted(candidates)
-        for segment in _cut(clip, reaches, candidates[clip], labelled.get(clip, ()))
+        for segment in _cut(clip, reaches, candidates[clip], labelled.get(clip, ()), prices)
     ]
     total = sum(len(segment.frames) for segment in segments)
     budget = min(budget, total)
     if budget <= 0:
-        return []
+        return {}, 0.0
     fixed: list[tuple[int, int]] = []
     pieces = [
         piece for segment in segments for piece in _halved(segment, budget / total, budget, fixed)
     ]
     solutions = [_solve(segment, cap) for segment, cap in pieces]
-    counts = _shared([solution.costs for solution in solutions], budget - len(fixed))
+    curves = [solution.costs for solution in solutions]
+    counts = _shared(curves, budget - len(fixed))
+    fewer = _shared(curves, max(budget - len(fixed) - 1, 0))
+    worth = _sum_at(curves, fewer) - _sum_at(curves, counts)
     chosen: dict[int, list[int]] = {}
     for clip, frame in fixed:
         chosen.setdefault(clip, []).append(frame)
     for solution, count in zip(solutions, counts, strict=True):
         chosen.setdefault(solution.segment.clip, []).extend(solution.picks(int(count)))
-    return _best_first(
-        [
-            segment
-            for clip, frames in chosen.items()
-            for segment in _cut(clip, reaches, frames, labelled.get(clip, ()))
-        ]
-    )
+    return chosen, worth
+
+
+def _sum_at(curves: Sequence[NDArray[np.float64]], counts: NDArray[np.int64]) -> float:
+    return float(sum(curve[count] for curve, count in zip(curves, counts, strict=True)))
+
+
+def _prices(
+    reaches: Mapping[int, Reach],
+    candidates: Mapping[int, Sequence[int]],
+    clicks: Mapping[int, NDArray[np.floating]],
+    worth: float,
+) -> dict[int, NDArray[np.float64]]:
+    """Each frame's clicks in units of loss: `worth` for what most frames cost, 0 for that."""
+    for clip, reach in reaches.items():
+        if clip in clicks and len(clicks[clip]) < len(reach):
+            raise ValueError(
+                f"clip {clip} has {len(reach)} frames but clicks for {len(clicks[clip])}"
+            )
+    known = [
+        np.asarray(clicks[clip], dtype=np.float64)[np.asarray(frames, dtype=np.int64)]
+        for clip, frames in candidates.items()
+        if clip in clicks and len(frames)
+    ]
+    everything = np.concatenate(known) if known else np.zeros(0)
+    everything = everything[np.isfinite(everything)]
+    usual = float(np.median(everything)) if everything.size else 0.0
+    prices = {}
+    for clip, reach in reaches.items():
+        own = np.asarray(clicks.get(clip, np.full(len(reach), np.nan)), dtype=np.float64)
+        above = own[: len(reach)] / usual - 1.0 if usual > 0 else np.zeros(len(reach))
+        prices[clip] = worth * np.where(np.isfinite(above), above, 0.0)
+    return prices
 
 
 def _cut(
@@ -111,6 +173,7 @@ def _cut(
     reaches: Mapping[int, Reach],
     candidates: Sequence[int],
     labelled: Sequence[int],
+    prices: Mapping[int, NDArray[np.float64]],
 ) -> list[_Segment]:
     if clip not in reaches:
         raise ValueError(f"clip {clip} has candidates but no reach")
@@ -125,7 +188,7 @@ def _cut(
     ends = np.concatenate([[-1], marks, [len(reach)]])
     parts = np.split(frames, np.searchsorted(frames, marks))
     return [
-        _Segment(clip, reach, int(ends[i]), int(ends[i + 1]), part)
+        _Segment(clip, reach, int(ends[i]), int(ends[i + 1]), part, prices[clip][part])
         for i, part in enumerate(parts)
         if len(part)
     ]
@@ -149,11 +212,16 @@ def _halved(
     middle = size // 2
     frame = int(segment.frames[middle])
     fixed.append((segment.clip, frame))
-    before, after = segment.frames[:middle], segment.frames[middle + 1 :]
-    clip, reach = segment.clip, segment.reach
+    first, second = slice(middle), slice(middle + 1, None)
+    before = replace(
+        segment, right=frame, frames=segment.frames[first], prices=segment.prices[first]
+    )
+    after = replace(
+        segment, left=frame, frames=segment.frames[second], prices=segment.prices[second]
+    )
     return [
-        *_halved(_Segment(clip, reach, segment.left, frame, before), density, budget, fixed),
-        *_halved(_Segment(clip, reach, frame, segment.right, after), density, budget, fixed),
+        *_halved(before, density, budget, fixed),
+        *_halved(after, density, budget, fixed),
     ]
 
 
@@ -172,6 +240,8 @@ def _solve(segment: _Segment, cap: int) -> _Solution:
     here = np.arange(low, low + size)
     shut = np.ones(size, dtype=bool)
     shut[segment.frames - low] = False
+    price = np.zeros(size, dtype=np.float32)
+    price[segment.frames - low] = segment.prices
     span = _span(reach, size, cap)
     half = span // 2
     near = np.ascontiguousarray(reach.between[low : low + size, span:0:-1])
@@ -179,7 +249,7 @@ def _solve(segment: _Segment, cap: int) -> _Solution:
     leave = reach.after[here, half] - here
     arrive = reach.before[here, half] + here - 1.0 - 2 * half
     # float32 in the inner loop: losses are sums of at most `size` numbers up to 1
-    cost = reach.gaps(segment.left, here).astype(np.float32)
+    cost = reach.gaps(segment.left, here).astype(np.float32) + price
     cost[shut] = np.inf
     costs = [float(reach.gaps(segment.left, segment.right))]
     ends = [-1]
@@ -195,6 +265,7 @@ def _solve(segment: _Segment, cap: int) -> _Solution:
             origin = np.arange(size) - span + step
             if size > span + 1:
                 _jump(cost, leave, arrive, span, best, origin)
+            best += price
             best[shut] = np.inf
             cost, back[n] = best, origin
         full = cost + to_end
@@ -254,22 +325,27 @@ def _shared(costs: Sequence[NDArray[np.float64]], budget: int) -> NDArray[np.int
 
 
 def _best_first(segments: Sequence[_Segment]) -> list[tuple[int, int]]:
-    """Order the frames by what each removes after those before it."""
-    heap: list[tuple[float, int, int, int, int, int, NDArray[np.int64]]] = []
+    """Order the frames by what each removes, less its price, after those before it."""
+    heap: list[tuple[float, int, int, int, int, int, int]] = []
 
-    def offer(which: int, left: int, right: int, frames: NDArray[np.int64]) -> None:
-        if len(frames):
-            gains = segments[which].reach.gain(frames, left, right)
+    def offer(which: int, left: int, right: int, first: int, last: int) -> None:
+        """Put the best of the segment's frames `first` to `last` - 1 on the heap."""
+        if first < last:
+            segment = segments[which]
+            gains = segment.reach.gain(segment.frames[first:last], left, right)
+            gains -= segment.prices[first:last]
             pick = int(gains.argmax())
-            entry = (-float(gains[pick]), which, int(frames[pick]), pick, left, right, frames)
-            heapq.heappush(heap, entry)
+            heapq.heappush(
+                heap, (-float(gains[pick]), which, first + pick, left, right, first, last)
+            )
 
     for which, segment in enumerate(segments):
-        offer(which, segment.left, segment.right, segment.frames)
+        offer(which, segment.left, segment.right, 0, len(segment.frames))
     order = []
     while heap:
-        _, which, frame, pick, left, right, frames = heapq.heappop(heap)
+        _, which, pick, left, right, first, last = heapq.heappop(heap)
+        frame = int(segments[which].frames[pick])
         order.append((segments[which].clip, frame))
-        offer(which, left, frame, frames[:pick])
-        offer(which, frame, right, frames[pick + 1 :])
+        offer(which, left, frame, first, pick)
+        offer(which, frame, right, pick + 1, last)
     return order

@@ -51,6 +51,8 @@ class Candidates:
         labelled: Frame indices that are labelled, by clip; a clip without any may be missing.
         reach: The temporal reach of each clip's frames, by clip; where a clip is missing,
             strategies that use it go by time alone.
+        clicks: (N,) what labelling each is expected to cost, from the masks so far; NaN, or None
+            for all, where that is not known.
 
     Raises:
         ValueError: The shapes don't fit together.
@@ -62,11 +64,13 @@ class Candidates:
     clips: NDArray[np.integer]
     labelled: Mapping[int, Sequence[int]] = field(default_factory=dict)
     reach: Mapping[int, Reach] = field(default_factory=dict)
+    clicks: NDArray[np.floating] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.positions)
-        for name in ("uncertainty", "positions", "clips"):
-            shape = getattr(self, name).shape
+        for name in ("uncertainty", "positions", "clips", "clicks"):
+            values = getattr(self, name)
+            shape = (count,) if values is None else values.shape
             if shape != (count,):
                 raise ValueError(f"{name} must be ({count},), one a candidate; got {shape}")
         if self.features.ndim != 2 or len(self.features) != count:
@@ -84,6 +88,7 @@ class Candidates:
             self.clips[indices],
             self.labelled,
             self.reach,
+            None if self.clicks is None else self.clicks[indices],
         )
 
 
@@ -209,8 +214,9 @@ class TemporalReach:
     """The frames whose labels are expected to leave least uncertain, by flow, exactly.
 
     Dynamic programming over what each frame's label would explain of the frames around it
-    (`selection.reach`, `selection.planning`); clips share the budget by what they need. The frame
-    that explains most comes first. Needs neither labels nor features.
+    (`selection.reach`, `selection.planning`); clips share the budget by what they need, and dear
+    frames give way to cheap ones that serve almost as well. The frame that explains most comes
+    first. Needs neither labels nor features.
     """
 
     name: str = "reach"
@@ -231,11 +237,27 @@ class TemporalReach:
             clip: _long_enough(candidates.reach.get(clip), own, candidates.labelled.get(clip, ()))
             for clip, own in frames.items()
         }
-        chosen = [places[pair] for pair in plan(reaches, frames, candidates.labelled, count)]
+        clicks = _by_frame(candidates, reaches)
+        picked = plan(reaches, frames, candidates.labelled, count, clicks)
+        chosen = [places[pair] for pair in picked]
         if len(chosen) < count:
             rest = np.setdiff1d(np.arange(len(candidates)), chosen)
             chosen.extend(rest[: count - len(chosen)].tolist())
         return np.array(chosen, dtype=np.intp)
+
+
+def _by_frame(
+    candidates: Candidates, reaches: Mapping[int, Reach]
+) -> dict[int, NDArray[np.float64]]:
+    """Expected clicks by clip and frame; NaN where they are not known."""
+    clicks: dict[int, NDArray[np.float64]] = {
+        clip: np.full(len(reach), np.nan) for clip, reach in reaches.items()
+    }
+    if candidates.clicks is not None:
+        for clip, known in clicks.items():
+            own = candidates.clips == clip
+            known[candidates.positions[own].astype(np.int64)] = candidates.clicks[own]
+    return clicks
 
 
 def _long_enough(reach: Reach | None, frames: Sequence[int], labelled: Sequence[int]) -> Reach:

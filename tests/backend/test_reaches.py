@@ -81,3 +81,21 @@ def test_frames_are_ordered_by_reach_whatever_their_numbers():
     chosen = [place.frame for place in order_frames([state], "reach", 4, 0) if place.chosen]
     assert len(chosen) == 4
     assert sum(frame > 20 for frame in chosen) >= 3
+
+
+def test_what_labels_cost_steers_reach_to_cheaper_frames():
+    def chosen(clicks):
+        state = ClipState(
+            positions=np.arange(41),
+            labelled=np.isin(np.arange(41), [0, 40]),
+            uncertainty=np.ones(41),
+            features=np.zeros((41, 2), np.float32),
+            reach=Reach.from_time(41),
+            clicks=clicks,
+        )
+        return [place.frame for place in order_frames([state], "reach", 1, 0) if place.chosen]
+
+    cost = np.full(41, np.nan)
+    cost[[0, 40]] = 50, 800
+    assert chosen(None)[0] in (19, 20, 21)
+    assert chosen(cost)[0] < 18

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selection.budget import Progress, recommend, share
+from selection.budget import Progress, expected_clicks, recommend, share
 
 
 @pytest.mark.parametrize(
@@ -92,3 +92,15 @@ def test_advice_to_switch_names_what_to_label_next():
 def test_advice_needs_a_round_and_a_target(history, target):
     with pytest.raises(ValueError):
         recommend(history, target=target)
+
+
+def test_expected_clicks_go_from_label_to_label():
+    found = expected_clicks(range(7), [4, 2], [399, 99])
+    assert found.tolist() == pytest.approx([99, 99, 99, 199, 399, 399, 399])
+    assert np.isnan(expected_clicks([0, 1], [], [])).all()
+
+
+@pytest.mark.parametrize(("labelled", "clicks"), [([1], [1, 2]), ([1], [-1])])
+def test_expected_clicks_refuse(labelled, clicks):
+    with pytest.raises(ValueError, match="0 or more"):
+        expected_clicks([0], labelled, clicks)

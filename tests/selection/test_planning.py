@@ -105,3 +105,39 @@ def test_the_short_cuts_for_long_clips_stay_near_the_best(monkeypatch, limits):
 def test_what_the_reach_does_not_cover_is_refused(open_frames, labelled, message):
     with pytest.raises(ValueError, match=message):
         plan({0: Reach.from_time(4)}, open_frames, labelled, 1)
+
+
+def test_dear_frames_give_way_to_cheap_neighbours():
+    reach = Reach.from_time(41, 41)
+    without = sorted(frame for _, frame in plan({0: reach}, {0: range(41)}, {}, 3))
+    clicks = np.full(41, 100.0)
+    clicks[without[1] - 2 : without[1] + 3] = 400.0
+    priced = sorted(frame for _, frame in plan({0: reach}, {0: range(41)}, {}, 3, {0: clicks}))
+    assert clicks[priced].tolist() == [100, 100, 100]
+    assert np.abs(np.array(priced) - without).max() <= 6
+
+
+def test_prices_are_part_of_the_sum(monkeypatch):
+    reach = random_reach(9, 9, 7)
+    prices = {0: np.random.default_rng(0).uniform(-0.3, 0.6, 9)}
+    monkeypatch.setattr(planning, "_prices", lambda *_: prices)
+    chosen = [frame for _, frame in plan({0: reach}, {0: range(9)}, {0: [2]}, 3, {0: np.ones(9)})]
+
+    def cost(frames):
+        return reach.loss([2, *frames]) + prices[0][list(frames)].sum()
+
+    some = itertools.combinations([f for f in range(9) if f != 2], 3)
+    assert cost(chosen) == pytest.approx(min(map(cost, some)), abs=1e-4)
+
+
+@pytest.mark.parametrize("clicks", [np.full(30, 7.0), np.full(30, np.nan), np.zeros(30)])
+def test_equal_or_unknown_clicks_change_nothing(clicks):
+    reach = random_reach(30, 29, 1)
+    assert plan({0: reach}, {0: range(30)}, {0: [3]}, 5, {0: clicks}) == plan(
+        {0: reach}, {0: range(30)}, {0: [3]}, 5
+    )
+
+
+def test_too_few_clicks_are_refused():
+    with pytest.raises(ValueError, match="9 frames but clicks for 3"):
+        plan({0: Reach.from_time(9)}, {0: range(9)}, {}, 2, {0: np.ones(3)})
