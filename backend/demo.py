@@ -157,11 +157,7 @@ def _rendered_clip(running: _Running, clip: RenderedClip) -> InitResult:
 
 
 def _init(running: _Running, source: Path, **options: Any) -> InitResult:
-    backend = BackendAddress(
-        running.service.url,
-        os.environ.get("BASIC_AUTH_USER", ""),
-        os.environ.get("BASIC_AUTH_PASS", ""),
-    )
+    backend = BackendAddress(running.service.url, *running.service.auth)
     result = init(
         running.studio,
         source,
@@ -230,10 +226,11 @@ def _welcome(running: _Running, result: InitResult) -> None:
     console.print(
         f"[bold]Log in[/]    {escape(login.email)}  {escape(login.password)}", highlight=False
     )
+    budget = os.environ.get("MASKLOOP_BUDGET", _SETTINGS["MASKLOOP_BUDGET"])
     console.print(
-        f"\nPress [bold]Label All Tasks[/]. What helps most is served first; after "
-        f"{_SETTINGS['MASKLOOP_BUDGET']} labels the next round starts.\nCtrl-C ends everything; "
-        "started again, it goes on where you were.\n",
+        "\nPress [bold]Label All Tasks[/]: what helps most is served first.\n"
+        f"After {budget} labels, or a quiet while after fewer, the next round starts.\n"
+        "Ctrl-C ends everything; started again, it goes on where you were.\n",
         highlight=False,
     )
 

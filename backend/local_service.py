@@ -12,6 +12,7 @@ from typing import Any
 import requests
 
 from backend.children import Program, free_port
+from backend.settings import load_settings
 
 __all__ = ["LocalService"]
 
@@ -28,6 +29,9 @@ class LocalService:
         ports: Ports to try first.
         settings: More settings by the names of their environment variables; they go before those
             of this process's environment.
+
+    Attributes:
+        auth: User and password that it asks for; empty for none.
     """
 
     def __init__(
@@ -47,6 +51,12 @@ class LocalService:
             "MASKLOOP_HOST": "127.0.0.1",
             **(settings or {}),
         }
+        # What the service itself will find: our settings, the environment, .env.
+        found = load_settings()
+        self.auth = (
+            self._settings.get("BASIC_AUTH_USER", found.basic_auth_user),
+            self._settings.get("BASIC_AUTH_PASS", found.basic_auth_pass.get_secret_value()),
+        )
         self._ports = ports
         self._port = 0
         self._program: Program | None = None
@@ -105,7 +115,8 @@ class LocalService:
         """
         with requests.Session() as http:
             http.trust_env = False
-            answer = http.get(f"{self.url}/status", timeout=10)
+            auth = self.auth if any(self.auth) else None
+            answer = http.get(f"{self.url}/status", auth=auth, timeout=10)
         answer.raise_for_status()
         known = {int(project["id"]): project for project in answer.json()["projects"]}
         return dict(known.get(project_id, {}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -64,6 +65,7 @@ class Connection:
         self._sleep = sleep
         self._http = requests.Session()
         self._http.trust_env = False  # ~/.netrc would replace the token
+        self._http.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
         self._proxies = requests.utils.get_environ_proxies(self.url)
         self._access: tuple[str, float] | None = None
         self._lock = threading.Lock()

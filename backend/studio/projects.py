@@ -1,30 +1,25 @@
-"""Setting a Label Studio project up: tasks and their files, the backend, the order of serving."""
+"""Setting a Label Studio project up: tasks, their files, and the order of serving."""
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from backend.studio.connection import Connection, StudioError
+from backend.studio.backends import Backends
+from backend.studio.connection import StudioError
 
-__all__ = ["PRIVATE_ADDRESS_REMEDY", "Projects"]
-
-PRIVATE_ADDRESS_REMEDY = (
-    "Label Studio refuses backends on private addresses by default. Start Label Studio with "
-    "ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false (both are needed), or with "
-    "USE_DEFAULT_BANNED_SUBNETS=false, and try again."
-)
+__all__ = ["Projects"]
 
 _RANKED = "tasks:predictions_score"
 _SHOWN = ("id", "data", "total_annotations", "predictions_score")
 _UPLOADS = 50
+_UPLOAD_BYTES = 64 * 2**20
 _TASKS = 1000
 
 
-class Projects(Connection):
+class Projects(Backends):
     """The part of the client that sets a project up."""
 
     def create_project(self, title: str, label_config: str, **fields: Any) -> int:
@@ -113,9 +108,7 @@ class Projects(Connection):
             The path of each file on the server (``/data/upload/…``), in the order given.
         """
         urls: list[str] = []
-        waiting = list(paths)
-        for start in range(0, len(waiting), _UPLOADS):
-            part = waiting[start : start + _UPLOADS]
+        for part in _loads(paths):
             urls += self._upload(project_id, part)
             if progress is not None:
                 progress(len(part))
@@ -138,96 +131,6 @@ class Projects(Connection):
                 return int(storage["id"])
         body = {"project": project_id, "path": folder, "title": title, "use_blob_urls": True}
         return int(self.request("POST", path, json=body)["id"])
-
-    def connect_backend(
-        self,
-        project_id: int,
-        url: str,
-        *,
-        title: str = "Maskloop",
-        username: str = "",
-        password: str = "",
-    ) -> int:
-        """Connect the service to a project, or bring an existing connection up to date.
-
-        Args:
-            project_id: Label Studio's id.
-            url: Address of the service, as Label Studio reaches it. The service must be running.
-            title: Name of the connection.
-            username: Basic auth user; empty for none.
-            password: Basic auth password.
-
-        Returns:
-            The connection's id.
-
-        Raises:
-            StudioError: When Label Studio can't reach the service, or may not.
-        """
-        url = url.rstrip("/")
-        body: dict[str, Any] = {"project": project_id, "url": url, "title": title}
-        body["auth_method"] = "BASIC_AUTH" if username else "NONE"
-        if username:
-            body |= {"basic_auth_user": username, "basic_auth_pass": password}
-        rows = self._backends(project_id)
-        known = [row for row in rows if row["url"].rstrip("/") == url]
-        moved = [row for row in rows if row.get("title") == title]
-        try:
-            if known or moved:
-                row = (known or moved)[0]
-                self.request("PATCH", f"/api/ml/{row['id']}", json=body)
-            else:
-                row = self.request("POST", "/api/ml", json=body)
-            if row["url"].rstrip("/") != url:
-                self._drop_webhook(project_id, row["url"])
-            self._ensure_webhook(project_id, url, username, password)
-        except StudioError as error:
-            if error.status == 403 or "reserved network" in str(error):
-                self._drop_refused(project_id, url, rows)
-            raise _explained(error, url) from error
-        return int(row["id"])
-
-    def _backends(self, project_id: int) -> list[dict[str, Any]]:
-        return list(self.request("GET", "/api/ml", params={"project": project_id}))
-
-    def _drop_refused(self, project_id: int, url: str, before: list[dict[str, Any]]) -> None:
-        """Remove the row that Label Studio leaves, and shows as connected, when it refuses."""
-        ids = {row["id"] for row in before}
-        for row in self._backends(project_id):
-            if row["url"].rstrip("/") == url and row["id"] not in ids:
-                self.request("DELETE", f"/api/ml/{row['id']}")
-
-    def _ensure_webhook(self, project_id: int, url: str, username: str, password: str) -> None:
-        """Have one webhook to the service, which may enter.
-
-        Label Studio makes one with a new connection, but without the connection's user and
-        password, none when an address changes, and none, silently, where the address is refused.
-        """
-        headers = {}
-        if username:
-            secret = base64.b64encode(f"{username}:{password}".encode()).decode()
-            headers["Authorization"] = f"Basic {secret}"
-        body = {
-            "project": project_id,
-            "url": f"{url}/webhook",
-            "headers": headers,
-            "send_payload": True,
-            "send_for_all_actions": True,
-            "is_active": True,
-        }
-        hooks = self._webhooks(project_id, url)
-        if not hooks:
-            self.request("POST", "/api/webhooks/", json=body)
-        elif any(hooks[0].get(key) != value for key, value in body.items()):
-            self.request("PATCH", f"/api/webhooks/{hooks[0]['id']}/", json=body)
-
-    def _drop_webhook(self, project_id: int, url: str) -> None:
-        for hook in self._webhooks(project_id, url):
-            self.request("DELETE", f"/api/webhooks/{hook['id']}/")
-
-    def _webhooks(self, project_id: int, url: str) -> list[dict[str, Any]]:
-        wanted = f"{url.rstrip('/')}/webhook"
-        hooks = self.request("GET", "/api/webhooks/", params={"project": project_id})
-        return [hook for hook in hooks if hook["url"] == wanted]
 
     def _upload(self, project_id: int, paths: list[Path]) -> list[str]:
         # A field of its own for each file: of several in one field only the last is kept.
@@ -252,6 +155,21 @@ class Projects(Connection):
         self.request("PATCH", f"/api/projects/{project_id}", json=fields)
 
 
+def _loads(paths: Iterable[Path]) -> Iterator[list[Path]]:
+    """Files by the request: not too many, not too large (Label Studio's limit is 250 MB)."""
+    load: list[Path] = []
+    size = 0
+    for path in paths:
+        more = path.stat().st_size
+        if load and (len(load) == _UPLOADS or size + more > _UPLOAD_BYTES):
+            yield load
+            load, size = [], 0
+        load.append(path)
+        size += more
+    if load:
+        yield load
+
+
 def _ranked_tab(
     project_id: int, title: str, columns: Iterable[Mapping[str, Any]]
 ) -> dict[str, Any]:
@@ -272,22 +190,3 @@ def _ranked_tab(
             "hiddenColumns": {"explore": hidden, "labeling": hidden},
         },
     }
-
-
-def _explained(error: StudioError, url: str) -> StudioError:
-    """Why a backend could not be connected, and what to do about it."""
-    text = str(error)
-    if error.status == 403 or "reserved network" in text:
-        text = PRIVATE_ADDRESS_REMEDY
-    elif "authentication parameters" in text:
-        text = (
-            f"The service at {url} wants a user and a password: the same BASIC_AUTH_USER and "
-            "BASIC_AUTH_PASS that it was started with."
-        )
-    elif "connect to ML backend" in text:
-        text = (
-            f"Label Studio can't reach the service at {url}. Start it (maskloop serve), and give "
-            "the address as Label Studio's machine sees it: inside a container, localhost is the "
-            "container itself."
-        )
-    return StudioError(text, status=error.status)

@@ -27,3 +27,13 @@ def test_a_wrong_setting_is_in_what_it_says(tmp_path: Path) -> None:
         wrong.start()
     with pytest.raises(RuntimeError, match="not started"):
         _ = wrong.program
+
+
+def test_it_knows_the_password_that_the_service_will_ask_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert service(tmp_path).auth == ("", "")
+    monkeypatch.setenv("BASIC_AUTH_USER", "me")
+    monkeypatch.setenv("BASIC_AUTH_PASS", "secret")
+    assert service(tmp_path).auth == ("me", "secret")
+    assert service(tmp_path, BASIC_AUTH_PASS="other").auth == ("me", "other")

@@ -6,12 +6,14 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backend.studio import Studio, StudioError
-from backend.studio.projects import PRIVATE_ADDRESS_REMEDY
+from backend.studio.backends import PRIVATE_ADDRESS_REMEDY
+from backend.studio.projects import _loads
 
 LEGACY = "0123456789abcdef0123456789abcdef01234567"
 PERSONAL = "head.refresh.sign"
@@ -230,3 +232,30 @@ class TestPredictions:
     def test_nothing_to_import(self, script: Script, studio: Studio) -> None:
         assert studio.import_predictions(7, []) == 0
         assert script.asked == []
+
+
+class TestUploads:
+    @pytest.mark.parametrize(
+        ("sizes", "loads"),
+        [
+            ([], []),
+            ([10, 10, 10, 10, 10], [[10, 10, 10], [10, 10]]),
+            ([60, 60, 10], [[60], [60, 10]]),
+            ([500, 1], [[500], [1]]),
+        ],
+    )
+    def test_requests_are_neither_long_nor_large(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        sizes: list[int],
+        loads: list[list[int]],
+    ) -> None:
+        monkeypatch.setattr("backend.studio.projects._UPLOADS", 3)
+        monkeypatch.setattr("backend.studio.projects._UPLOAD_BYTES", 100)
+        paths = [tmp_path / f"{index}.png" for index in range(len(sizes))]
+        for path, size in zip(paths, sizes, strict=True):
+            path.write_bytes(bytes(size))
+        sent = [list(load) for load in _loads(paths)]
+        assert [path for load in sent for path in load] == paths
+        assert [[path.stat().st_size for path in load] for load in sent] == loads
