@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -238,6 +239,20 @@ class ClipBatches:
         if not order:
             order.extend(int(index) for index in self._rng.permutation(list(indices)))
         return order.pop()
+
+    def chance(self) -> dict[str, Any]:
+        """Return where chance stands, as JSON values, for `set_chance`."""
+        return {
+            "rng": self._rng.bit_generator.state,
+            "order": list(self._order),
+            "carried_order": list(self._carried_order),
+        }
+
+    def set_chance(self, state: Mapping[str, Any]) -> None:
+        """Go on drawing as from where `chance` was asked."""
+        self._rng.bit_generator.state = state["rng"]
+        self._order[:] = state["order"]
+        self._carried_order[:] = state["carried_order"]
 
     def pair(self) -> Pair | None:
         """Draw two consecutive frames, with the flow between them; None in a clip of one."""

@@ -16,7 +16,13 @@ import torch
 
 from model.networks import NetworkError, Segmenter, build
 
-__all__ = ["CheckpointError", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "CheckpointError",
+    "load_checkpoint",
+    "read_archive",
+    "save_checkpoint",
+    "write_archive",
+]
 
 _FORMAT = 1
 
@@ -67,11 +73,20 @@ def save_checkpoint(
         "state": {name: value.detach().cpu() for name, value in network.state_dict().items()},
         "metadata": described,
     }
+    write_archive(path, content)
+
+
+def write_archive(path: Path, content: Mapping[str, Any]) -> None:
+    """Write tensors and plain values with `torch.save`, beside `path` and then renamed into place.
+
+    Raises:
+        CheckpointError: The file cannot be written.
+    """
     beside = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("wb") as file:
-            torch.save(content, file)
+            torch.save(dict(content), file)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
@@ -94,19 +109,7 @@ def load_checkpoint(
             is not installed.
     """
     path = Path(path)
-    try:
-        # torch.load itself does not compare the checksums, and so would read a damaged weight.
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise EOFError(damaged)
-        content = torch.load(path, map_location=device, weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: there is no such checkpoint") from None
-    except _DAMAGE as error:
-        raise CheckpointError(
-            f"{path}: is damaged or no checkpoint; the one before it can be used instead"
-        ) from error
+    content = read_archive(path, device)
     try:
         if content["format"] != _FORMAT:
             raise CheckpointError(
@@ -124,3 +127,24 @@ def load_checkpoint(
             raise
         raise CheckpointError(f"{path}: does not hold a network as Maskloop writes it") from error
     return network.to(device).eval(), metadata
+
+
+def read_archive(path: Path, device: str | torch.device = "cpu") -> Any:
+    """Read what `write_archive` wrote. Nothing in the file is executed.
+
+    Raises:
+        CheckpointError: The file is missing or damaged.
+    """
+    try:
+        # torch.load itself does not compare the checksums, and so would read a damaged weight.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise EOFError(damaged)
+        return torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: there is no such checkpoint") from None
+    except _DAMAGE as error:
+        raise CheckpointError(
+            f"{path}: is damaged or no checkpoint; the one before it can be used instead"
+        ) from error

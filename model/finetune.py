@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from model.losses import flow_consistency, weighted_cross_entropy
 from model.networks import Segmenter
 from model.optimizers import make_optimizer
 from model.presets import FinetuneSettings
+from model.resume import TrainingFile, fingerprint
 
 __all__ = [
     "FinetuneProgress",
@@ -89,6 +91,7 @@ def finetune(
     *,
     flow: FlowEstimator,
     settings: FinetuneSettings,
+    resume: Path | None = None,
     progress: Callable[[FinetuneProgress], None] | None = None,
 ) -> FinetuneReport:
     """Fine-tune `network` in place on one clip.
@@ -99,6 +102,9 @@ def finetune(
         labels: Frame index → (H, W) uint8 mask, 255 = ignore; one labelled frame is enough.
         flow: Estimates the flow of consecutive frames.
         settings: How.
+        resume: Where the state is kept after each epoch, for the caller to remove in the end.
+            Where the same training was interrupted before, it goes on from there, and ends as it
+            would have.
         progress: Called after each epoch.
 
     Returns:
@@ -108,7 +114,7 @@ def finetune(
         ValueError: The labels do not fit the clip or the network.
         ClipError: A frame cannot be read.
     """
-    return _Training(network, source, labels, flow, settings).run(progress)
+    return _Training(network, source, labels, flow, settings, resume).run(progress)
 
 
 class _Training:
@@ -119,11 +125,13 @@ class _Training:
         labels: Mapping[int, NDArray[np.uint8]],
         flow: FlowEstimator,
         settings: FinetuneSettings,
+        resume: Path | None,
     ) -> None:
         self.started = time.monotonic()
         self.settings = settings
         self.device = torch.device(settings.device)
         self.network = network.to(self.device)
+        self.amp = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
         self.batches = ClipBatches(
             source,
             labels,
@@ -137,6 +145,10 @@ class _Training:
         self.optimizer = make_optimizer(
             settings.optimizer, network, settings.learning_rate, settings.weight_decay
         )
+        self.kept: TrainingFile | None = None
+        if resume is not None:
+            what = repr(replace(settings, device="", seconds=0))
+            self.kept = TrainingFile(resume, fingerprint(network, labels, what))
         self.pace = self.elapsed = 0.0
         self.per_epoch = settings.steps_per_epoch or math.ceil(len(source) / settings.batch)
         self.planned = settings.epochs * self.per_epoch
@@ -167,8 +179,13 @@ class _Training:
         sums: dict[str, list[float]] = {}
         if self.settings.self_training > 0:
             self.batches.carry_labels(self.settings.carried_frames, self._carried_enough)
-        good = self._snapshot()
         step = since = 0
+        if self.kept is not None and (kept := self.kept.take_up(self.network, self.optimizer)):
+            chance, counts = kept
+            self.batches.set_chance(chance)
+            step, self.planned = int(counts["step"]), int(counts["planned"])
+            self.started -= counts["elapsed"]
+        good = self._snapshot()
         stopped, notes = "done", []
         while step < self.planned:
             taken = self._step(step)
@@ -190,6 +207,7 @@ class _Training:
             if since == per_epoch or step >= self.planned:
                 if self._finite():
                     good = self._snapshot()
+                    self._keep(step)
                 losses = {name: sum(values) / len(values) for name, values in sums.items()}
                 sums, since = {}, 0
                 if progress is not None:
@@ -205,6 +223,17 @@ class _Training:
             stopped = "time"
         elapsed = time.monotonic() - self.started
         return FinetuneReport(step, wanted, elapsed, losses, stopped, tuple(notes))
+
+    def _keep(self, step: int) -> None:
+        if self.kept is not None:
+            self.kept.write(
+                self.network,
+                self.optimizer,
+                self.batches.chance(),
+                step=step,
+                planned=self.planned,
+                elapsed=time.monotonic() - self.started,
+            )
 
     def _keep_pace(self, step: int, elapsed: float) -> None:
         taken, self.elapsed = elapsed - self.elapsed, elapsed
@@ -228,7 +257,9 @@ class _Training:
         if pair is not None:
             pair = pair.to(self.device)
             images = torch.cat([images.to(self.device), pair.images])
-        logits = self.network.logits(images.to(self.device)).float()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+            logits = self.network.logits(images.to(self.device))
+        logits = logits.float()
         total = weighted_cross_entropy(
             logits[: settings.batch], labels.to(self.device), weights.to(self.device), self.weights
         )

@@ -111,6 +111,7 @@ class ClipAnnotator:
         labels: Labels,
         *,
         warm_start: Path | None = None,
+        resume: Path | None = None,
         progress: Callable[[FinetuneProgress], None] | None = None,
     ) -> FinetuneReport | None:
         """Fine-tune the network on the labels, and judge how far its evidence is to be taken.
@@ -121,6 +122,8 @@ class ClipAnnotator:
             labels: Frame index → (H, W) uint8 mask, 255 = ignore.
             warm_start: A network that `save` wrote, to go on from. Classes of the same name keep
                 what they learnt; a network of another kind is left aside, with a note.
+            resume: Where the state of the training is kept until it is done; with the same
+                labels and settings, what was interrupted goes on from its last epoch.
             progress: Called after each epoch.
 
         Returns:
@@ -137,7 +140,7 @@ class ClipAnnotator:
         labels = check_keys(labels, self.num_classes, len(self.source))
         self.notes = ()
         network, warm = self._start(warm_start)
-        stages = Stages(network, self.source, self._flow, self.settings, started, progress)
+        stages = Stages(network, self.source, self._flow, self.settings, started, progress, resume)
         if self.method == "maskloop":
             held_out = judges(labels, self._trained_on, most=self.propagation.held_out)
             if held_out and not warm:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ class Stages:
         settings: FinetuneSettings,
         started: float,
         progress: Callable[[FinetuneProgress], None] | None,
+        resume: Path | None = None,
     ) -> None:
         self._network = network
         self._source = source
@@ -35,6 +37,7 @@ class Stages:
         self._settings = settings
         self._started = started
         self._progress = progress
+        self._resume = resume
         self._reports: list[FinetuneReport] = []
         self._epochs = 0
 
@@ -70,13 +73,23 @@ class Stages:
                 labels,
                 flow=self._flow,
                 settings=part,
+                resume=self._part_file(),
                 progress=report,
             )
         )
         self._epochs += part.epochs
 
+    def _part_file(self) -> Path | None:
+        """Each part's state has a file of its own, beside the one named."""
+        if self._resume is None:
+            return None
+        return self._resume.with_name(f"{self._resume.name}-{len(self._reports)}")
+
     def report(self, notes: tuple[str, ...]) -> FinetuneReport:
-        """Return one report of all parts."""
+        """Return one report of all parts, which are done: what was kept of them is removed."""
+        if self._resume is not None:
+            for part in range(len(self._reports)):
+                self._resume.with_name(f"{self._resume.name}-{part}").unlink(missing_ok=True)
         stopped = [report.stopped for report in self._reports]
         return FinetuneReport(
             steps=sum(report.steps for report in self._reports),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,13 +32,14 @@ def _network(seed: int = 0) -> Segmenter:
 def _run(
     network: Segmenter, clip: MovingClip, keys: tuple[int, ...] = (0, 6, 11), **changes: Any
 ) -> FinetuneReport:
-    progress = changes.pop("progress", None)
+    progress, resume = changes.pop("progress", None), changes.pop("resume", None)
     return finetune(
         network,
         clip,
         {index: clip.mask(index) for index in keys},
         flow=DISFlow("ultrafast"),
         settings=replace(_QUICK, **changes),
+        resume=resume,
         progress=progress,
     )
 
@@ -109,6 +111,57 @@ def test_progress_tells_every_epoch() -> None:
     assert [(p.epoch, p.epochs) for p in told] == [(1, 3), (2, 3), (3, 3)]
     assert all(math.isfinite(p.losses["supervised"]) for p in told)
     assert told[-1].seconds_left == 0.0
+
+
+class _Killed(Exception):
+    pass
+
+
+class TestResume:
+    def _interrupted(self, path: Path, epoch: int, **changes: Any) -> None:
+        def stop(step: FinetuneProgress) -> None:
+            if step.epoch == epoch:
+                raise _Killed
+
+        with pytest.raises(_Killed):
+            _run(_network(), MovingClip(), progress=stop, resume=path, **changes)
+
+    @pytest.mark.parametrize("optimizer", ["muon", "adamw", "sgd"])
+    def test_what_was_interrupted_ends_as_it_would_have(
+        self, optimizer: str, tmp_path: Path
+    ) -> None:
+        straight = _network()
+        _run(straight, MovingClip(), optimizer=optimizer)
+        path = tmp_path / "training.pt"
+        self._interrupted(path, 2, optimizer=optimizer)
+        told: list[FinetuneProgress] = []
+        resumed = _network()
+        report = _run(resumed, MovingClip(), optimizer=optimizer, resume=path, progress=told.append)
+        assert [step.epoch for step in told] == [3]
+        assert report.steps == report.planned == 12
+        assert torch.equal(_weights(resumed), _weights(straight))
+
+    def test_what_was_done_is_not_done_again(self, tmp_path: Path) -> None:
+        first, second = _network(), _network()
+        _run(first, MovingClip(), resume=tmp_path / "training.pt")
+        told: list[FinetuneProgress] = []
+        _run(second, MovingClip(), resume=tmp_path / "training.pt", progress=told.append)
+        assert told == []
+        assert torch.equal(_weights(first), _weights(second))
+
+    @pytest.mark.parametrize("changes", [{"seed": 1}, {"keys": (0, 6)}, {"batch": 1}])
+    def test_another_training_begins_anew(self, changes: dict[str, Any], tmp_path: Path) -> None:
+        self._interrupted(tmp_path / "training.pt", 2)
+        told: list[FinetuneProgress] = []
+        path = tmp_path / "training.pt"
+        _run(_network(), MovingClip(), resume=path, progress=told.append, **changes)
+        assert [step.epoch for step in told] == [1, 2, 3]
+
+    def test_a_damaged_state_begins_anew(self, tmp_path: Path) -> None:
+        path = tmp_path / "training.pt"
+        self._interrupted(path, 2)
+        path.write_bytes(path.read_bytes()[:-1000])
+        assert _run(_network(), MovingClip(), resume=path).steps == 12
 
 
 class _Clock:

@@ -182,6 +182,29 @@ def test_progress_runs_through_both_parts() -> None:
     assert {step.epochs for step in told} == {4}
 
 
+def test_both_parts_are_taken_up_where_they_stopped(tmp_path: Path) -> None:
+    class Killed(Exception):
+        pass
+
+    def stop(step: FinetuneProgress) -> None:
+        if step.epoch == 3:
+            raise Killed
+
+    clip = MovingClip()
+    labels = _labels(clip, 0, 6, 11)
+    with pytest.raises(Killed):
+        _annotator(clip).finetune(labels, resume=tmp_path / "training", progress=stop)
+    assert len(list(tmp_path.iterdir())) == 2
+    told: list[FinetuneProgress] = []
+    resumed, straight = _annotator(clip), _annotator(clip)
+    resumed.finetune(labels, resume=tmp_path / "training", progress=told.append)
+    straight.finetune(labels)
+    assert [step.epoch for step in told] == [4]
+    assert not list(tmp_path.iterdir())
+    assert resumed.evidence_weight == straight.evidence_weight
+    assert np.array_equal(resumed.embed(clip.read(0)), straight.embed(clip.read(0)))
+
+
 class TestKept:
     def test_a_saved_network_predicts_the_same(self, tmp_path: Path) -> None:
         clip = MovingClip()
