@@ -13,7 +13,7 @@ from backend.labelconfig import LabelConfig
 from backend.labels import ClipLabels
 from backend.media import MediaCache, MediaError
 from backend.objects import Channel, ClipObjects
-from backend.parts import ClipWishes, TaskParts, parts_of, wishes_of
+from backend.parts import ClipWishes, Shown, TaskParts, parts_of, wishes_of
 from backend.roundfiles import RoundFiles
 from backend.snapshot import ClipSnapshot, Snapshot, take_snapshot
 from backend.sync import SeenFrame
@@ -33,6 +33,7 @@ class Collector:
         unlabelled: What an uncovered pixel means where a clip's tasks don't say.
         objects: Whether regions are objects; ``auto`` asks the configuration.
         problems: Sentences on what can't be used are added here.
+        shown: Gives the result that people were shown of a task.
         failed: Why a clip can't be had now, by name; such a clip is tried again.
         set_aside: Tasks that can't be served until they change, and the digests of their labels.
     """
@@ -43,6 +44,7 @@ class Collector:
     unlabelled: Literal["background", "ignore"]
     objects: Literal["auto", "on", "off"]
     problems: list[str]
+    shown: Shown
     failed: dict[str, str] = field(default_factory=dict)
     set_aside: dict[int, str | None] = field(default_factory=dict)
 
@@ -112,7 +114,7 @@ class Collector:
         tasks, parts = [], []
         for task in group:
             try:
-                parts.append(parts_of(task, self.config, self.media))
+                parts.append(parts_of(task, self.config, self.media, self.shown))
             except FormatError as error:
                 self.problems.append(f"Task {task.task_id} (clip {task.clip!r}): {error}")
                 self.set_aside[task.task_id] = task.digest

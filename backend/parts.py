@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from backend.annotations import label_digest
 from backend.formats import FormatError
 from backend.formats.videoclock import VideoClock
-from backend.formats.videorectangle import decode_tracks
+from backend.formats.videorectangle import Box, decode_tracks
 from backend.labelconfig import LabelConfig
 from backend.sync import SeenFrame
 from model.clip import VideoClip
@@ -17,6 +17,7 @@ from model.clip import VideoClip
 __all__ = ["ClipWishes", "Part", "TaskParts", "parts_of", "wishes_of"]
 
 Unlabelled = Literal["background", "ignore"]
+Shown = Callable[[int], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,21 @@ class Videos(Protocol):
         """Where the video is on this disk."""
 
 
-def parts_of(frame: SeenFrame, config: LabelConfig, media: Videos) -> TaskParts:
+def parts_of(
+    frame: SeenFrame, config: LabelConfig, media: Videos, shown: Shown | None = None
+) -> TaskParts:
     """The frames of a task.
 
     Of a task with several frames, those count as labelled on which a person drew or changed
     something; what was submitted as it was predicted says nothing new. Where no region comes from a
     prediction, as with labels made through the API, every frame with a region counts.
+
+    Args:
+        frame: The task.
+        config: What the labelling configuration asks for.
+        media: Fetches videos.
+        shown: Gives the prediction that people were shown of a task: a box of a corrected region
+            that is still where it was predicted was placed by nobody.
 
     Raises:
         FormatError: When the task's data has no list of pictures, or a video's label is damaged.
@@ -91,9 +101,13 @@ def parts_of(frame: SeenFrame, config: LabelConfig, media: Videos) -> TaskParts:
     rate = config.rate(frame.data)
     clock = VideoClock(timestamps, rate)
     placed: dict[int, list[str]] = {}
+    corrected = any(region.get("origin") == "prediction-changed" for region in human)
+    known = decode_tracks(shown(frame.task_id) if shown and corrected else [], config)
+    predicted = {(track.id, at): box for track in known for at, box, _ in track.keys}
     for track in decode_tracks(human, config):
-        for shown, box, _ in track.keys:
-            placed.setdefault(clock.picture(shown), []).append(f"{track.value} {box}")
+        for at, box, _ in track.keys:
+            if not _same(box, predicted.get((track.id, at))):
+                placed.setdefault(clock.picture(at), []).append(f"{track.value} {box}")
     parts = [
         Part(i, frame.url, label_digest({"result": [{"value": place}]}) if place else None)
         for i, place in enumerate(map(placed.get, range(len(timestamps))))
@@ -134,6 +148,10 @@ def wishes_of(frames: Sequence[SeenFrame], config: LabelConfig, problems: list[s
     if frames:
         problems += [f"Clip {frames[0].clip!r}: {sentence}." for sentence in sorted(said)]
     return ClipWishes(tuple(listed) or None, unlabelled)
+
+
+def _same(box: Box, other: Box | None) -> bool:
+    return other is not None and all(abs(a - b) < 1e-3 for a, b in zip(box, other, strict=True))
 
 
 def _digest(human: Sequence[Mapping[str, Any]], frame: SeenFrame, item: int) -> str | None:

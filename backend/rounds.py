@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,7 @@ class RoundRunner:
             self.settings.unlabelled,
             self.settings.objects,
             problems,
+            lambda task_id: self._shown(run, view.label_config, task_id),
         )
         snapshot = collector.snapshot(view.frames, self._settings_digest())
         if not snapshot.clips:
@@ -177,7 +178,10 @@ class RoundRunner:
     def _select(self, run: _Run) -> None:
         snapshot = run.files.read_snapshot()
         records = [self._record(run, snapshot, clip) for clip in snapshot.clips]
-        states = [_state(clip, rec) for clip, rec in zip(snapshot.clips, records, strict=True)]
+        states = [
+            self._state(run, snapshot, clip, record)
+            for clip, record in zip(snapshot.clips, records, strict=True)
+        ]
         budget, seed = self.settings.budget, self.settings.seed + run.row.number
         order = order_frames(states, self.settings.strategy, budget, seed)
         places = [(place.clip, place.frame) for place in order]
@@ -197,12 +201,39 @@ class RoundRunner:
 
     # What the steps share -----------------------------------------------------------------------
 
+    def _shown(self, run: _Run, label_config: str, task_id: int) -> list[dict[str, Any]]:
+        """The result that people were shown of a task."""
+        row = self.store.published_round(run.row.project_id)
+        answers = self._answers.of_round(row, label_config, [task_id]) if row else ()
+        return [region for answer in answers for region in answer["result"]]
+
     @property
     def _answers(self) -> Answers:
         return Answers(self.store, self.artifacts, self.settings.encode_options)
 
     def _work(self, run: _Run, snapshot: Snapshot, clip: ClipSnapshot) -> ClipWork:
         return ClipWork(run.files, clip, self.media, self.settings)
+
+    def _state(
+        self, run: _Run, snapshot: Snapshot, clip: ClipSnapshot, record: ClipRecord
+    ) -> ClipState:
+        labelled = np.zeros(len(clip), dtype=bool)
+        labelled[[*clip.labelled, *clip.done]] = True
+        positions = np.array(clip.positions, dtype=np.int64)
+        state = ClipState(positions, labelled, record.uncertainty, record.features)
+        try:
+            work = self._work(run, snapshot, clip)
+            reach = work.reach(
+                progress=lambda done, total: run.report(
+                    done / total, f"{clip.name}: how far labels reach, frame {done} of {total}"
+                )
+            )
+            return (
+                state if reach is None else replace(state, reach=reach, clicks=work.label_clicks())
+            )
+        except _CLIP_ERRORS as error:  # the order goes by time then
+            log.warning("project %d: reach of clip %s: %s", run.row.project_id, clip.name, error)
+            return state
 
     @contextmanager
     def _contained(self, run: _Run, clip: ClipSnapshot) -> Iterator[None]:
@@ -292,13 +323,6 @@ def _failure(failed: Mapping[str, str]) -> str:
         f"Clip {name!r} keeps its earlier masks and is tried again: {sentence}"
         for name, sentence in failed.items()
     )
-
-
-def _state(clip: ClipSnapshot, record: ClipRecord) -> ClipState:
-    labelled = np.zeros(len(clip), dtype=bool)
-    labelled[[*clip.labelled, *clip.done]] = True
-    positions = np.array(clip.positions, dtype=np.int64)
-    return ClipState(positions, labelled, record.uncertainty, record.features)
 
 
 @dataclass(slots=True)

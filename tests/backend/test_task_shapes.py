@@ -246,6 +246,23 @@ def drawn_boxes(config: LabelConfig, number: int, times: list[int]) -> dict[str,
     return region
 
 
+def test_only_boxes_that_a_person_moved_are_labels(make_world, tmp_path: Path) -> None:
+    times = [0, 1, 2, 3, 4, 5]
+    write_video(tmp_path / "v.mp4", times)
+    world = make_world(VIDEO)
+    world.task(7, video="v.mp4")
+    world.label(7, [drawn_boxes(world.config, 1, times)])
+    assert world.round().labels == 2
+    shown = world.result(7)
+    for region in shown:
+        region["origin"] = "prediction-changed"
+    kept = len(shown[0]["value"]["sequence"])
+    shown[0]["value"]["sequence"][0]["x"] += 2.0
+    world.label(7, shown)
+    assert kept >= 2
+    assert world.round().labels == 1
+
+
 def test_a_video_that_is_gone_is_named_and_the_others_are_served(make_world, tmp_path) -> None:
     write_video(tmp_path / "v.mp4", [0, 1, 2, 3, 4, 5])
     world = make_world(VIDEO)
