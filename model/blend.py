@@ -3,21 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.chain import Chain
-from model.keyframes import KeyFrame
-from model.warp import sample
+from model.chain import Chain, Link
+from model.flow import FlowEstimator, forward_backward_confidence, get_flow
+from model.keyframes import KeyFrame, lab
+from model.match import MatchSettings, Source, match
+from model.settings import PropagationSettings
+from model.warp import identity_map, sample
 
-__all__ = ["blend", "colour_similarity"]
+__all__ = ["Blender", "FrameResult", "colour_similarity", "weigh"]
 
 _LAB_WEIGHTS = (0.5 * (100 / 255) ** 2, 1.0, 1.0)
 """½, 1, 1 on CIE's scale; OpenCV's 8-bit Lab stretches L from 0–100 to 0–255."""
 
 _WINDOW = (5, 5)
+
+_OUTLINE = np.ones((9, 9), np.uint8)
+
+_DIRECT = "dis-quick"
+"""The flow between a frame and a key frame far off: rough, as matching goes on from there."""
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """One frame's labels.
+
+    Attributes:
+        index: The frame.
+        probabilities: (K, H, W) float32, summing to 1 over the classes.
+        confidence: (H, W) float32, 0 to 1: how far the best source can be trusted. 1 where a
+            person labelled the pixel.
+        is_key: Whether a person labelled the frame.
+    """
+
+    index: int
+    probabilities: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    is_key: bool
+
+    @property
+    def mask(self) -> NDArray[np.uint8]:
+        """(H, W) uint8: the most probable class."""
+        return np.asarray(self.probabilities.argmax(axis=0), dtype=np.uint8)
 
 
 def colour_similarity(
@@ -40,37 +72,32 @@ def colour_similarity(
     return out.reshape(frame.shape[:2])
 
 
-def blend(
+def weigh(
     index: int,
     frame: NDArray[np.uint8],
     sources: Sequence[tuple[KeyFrame, Chain]],
-    *,
-    decay: float,
-    colour_sigma: float,
-    floor: float,
+    settings: PropagationSettings,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Weigh the warped masks of `sources` and add them up.
+    """Weigh the warped masks of `sources` by the formula of `model.propagate`, and add them up.
 
     Args:
         index: The frame.
         frame: (H, W, 3) uint8 Lab.
         sources: Key frames, and where the frame's pixels are in them; at least one.
-        decay: τ of `model.propagate`.
-        colour_sigma: σ.
-        floor: ε.
+        settings: τ, σ and ε.
 
     Returns:
         Probabilities (K, H, W) float32 and confidence (H, W) float32: of the source trusted most,
         the product of both checks.
     """
-    height, width = frame.shape[:2]
-    confidence = np.zeros((height, width), np.float32)
+    confidence = np.zeros(frame.shape[:2], np.float32)
     votes: NDArray[np.float32] | None = None
-    nearest = min(abs(index - key.index) for key, _ in sources)
-    for key, chain in sources:
-        colour = colour_similarity(frame, sample(key.lab, chain.positions), colour_sigma)
-        closeness = np.float32(np.exp(-(abs(index - key.index) - nearest) / decay))
-        weight = (chain.confidence + np.float32(floor)) * (colour + np.float32(floor)) * closeness
+    floor = np.float32(settings.floor)
+    closeness = _closeness(index, [key for key, _ in sources], settings.decay)
+    for (key, chain), close in zip(sources, closeness, strict=True):
+        warped_image = sample(key.lab, chain.positions)
+        colour = colour_similarity(frame, warped_image, settings.colour_sigma)
+        weight = (chain.confidence + floor) * (colour + floor) * np.float32(close)
         if key.trust is not None:
             trust = sample(key.trust, chain.positions)
             weight *= np.maximum(trust, np.float32(1e-6))
@@ -83,3 +110,107 @@ def blend(
         raise ValueError("blending needs at least one source")
     votes /= votes.sum(axis=0)
     return votes, confidence
+
+
+def _closeness(index: int, keys: Sequence[KeyFrame], decay: float) -> list[float]:
+    """exp(−|t − k| / τ), relative to the nearest key frame."""
+    distances = [abs(index - key.index) for key in keys]
+    return [float(np.exp(-(distance - min(distances)) / decay)) for distance in distances]
+
+
+def _confidence_at_outlines(key: KeyFrame, chain: Chain) -> float:
+    """Mean confidence of a chain about the outlines of the warped mask; 1 where it has none."""
+    warped = sample(key.mask, chain.positions, "nearest")
+    edges = cv2.morphologyEx(warped, cv2.MORPH_GRADIENT, _OUTLINE) > 0
+    return float(chain.confidence[edges].mean()) if edges.any() else 1.0
+
+
+def _margin(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """By how much the most probable class leads the next; (H, W)."""
+    if len(probabilities) == 1:
+        return np.ones(probabilities.shape[1:], np.float32)
+    top = np.partition(probabilities, -2, axis=0)
+    out: NDArray[np.float32] = top[-1] - top[-2]
+    return out
+
+
+class Blender:
+    """Labels frame after frame of one stretch, remembering the last result.
+
+    Args:
+        settings: How sources are weighed, and whether matching follows.
+        estimator: The flow estimator, for direct flow where it is no DIS.
+    """
+
+    def __init__(self, settings: PropagationSettings, estimator: FlowEstimator) -> None:
+        self._settings = settings
+        self._direct = get_flow(_DIRECT) if estimator.name.startswith("dis") else estimator
+        self._last: tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]] | None = None
+
+    @property
+    def recalls(self) -> bool:
+        """Whether a frame's result depends on that of the frame before."""
+        return self._settings.matching is not None and self._settings.recall > 0
+
+    def blend(
+        self,
+        index: int,
+        image: NDArray[np.uint8],
+        sources: Sequence[tuple[KeyFrame, Chain]],
+        link: Link | None = None,
+    ) -> FrameResult:
+        """Label frame `index` from key frames.
+
+        Args:
+            index: The frame.
+            image: (H, W, 3) uint8 RGB.
+            sources: Key frames, and the chains to them.
+            link: To the frame blended last, where its result is to be taken into account.
+        """
+        frame = lab(image)
+        if self._settings.matching is None:
+            probabilities, confidence = weigh(index, frame, sources, self._settings)
+            return FrameResult(index, probabilities, confidence, is_key=False)
+        return self._matched(index, image, frame, sources, link, self._settings.matching)
+
+    def _matched(
+        self,
+        index: int,
+        image: NDArray[np.uint8],
+        frame: NDArray[np.uint8],
+        sources: Sequence[tuple[KeyFrame, Chain]],
+        link: Link | None,
+        how: MatchSettings,
+    ) -> FrameResult:
+        settings = self._settings
+        voters: list[Source] = []
+        confidence = np.zeros(frame.shape[:2], np.float32)
+        closeness = _closeness(index, [key for key, _ in sources], settings.decay)
+        for (key, chain), close in zip(sources, closeness, strict=True):
+            chains = [chain]
+            if _confidence_at_outlines(key, chain) < settings.direct_below:
+                chains.append(self._directly(image, key, chain))
+            for way in chains:
+                trusted = way.confidence
+                if key.trust is not None:
+                    trusted = trusted * sample(key.trust, way.positions)
+                colour = colour_similarity(
+                    frame, sample(key.lab, way.positions), settings.colour_sigma
+                )
+                np.maximum(confidence, trusted * colour, out=confidence)
+                voters.append(Source(key.mask, None, key.lab, way.positions, trusted, close))
+        if link is not None and self._last is not None and settings.recall > 0:
+            positions = identity_map(*link.confidence.shape) + link.flow
+            voters.append(Source(*self._last, positions, link.confidence, settings.recall))
+        probabilities = match(frame, voters, sources[0][0].onehot.shape[2], how)
+        result = FrameResult(index, probabilities, confidence, is_key=False)
+        if link is not None and settings.recall > 0:
+            self._last = (result.mask, _margin(probabilities), frame)
+        return result
+
+    def _directly(self, image: NDArray[np.uint8], key: KeyFrame, chain: Chain) -> Chain:
+        """Match the frame with the key frame itself, starting from where the chain leads."""
+        there = self._direct.flow(image, key.image, chain.flow)
+        back = self._direct.flow(key.image, image)
+        positions = identity_map(*chain.confidence.shape) + there
+        return Chain(key.index, positions, forward_backward_confidence(there, back))

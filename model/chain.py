@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,12 @@ class Chain:
     positions: NDArray[np.float32]
     confidence: NDArray[np.float32]
 
+    @property
+    def flow(self) -> NDArray[np.float32]:
+        """(H, W, 2) float32: the positions as displacements."""
+        out: NDArray[np.float32] = self.positions - identity_map(*self.confidence.shape)
+        return out
+
     @classmethod
     def start(cls, key: int, shape: tuple[int, int]) -> Chain:
         """The chain of the key frame itself."""
@@ -71,55 +78,57 @@ class Chain:
 class Shelf:
     """Arrays put away under a name; beyond a limit of memory they go to files of a folder.
 
-    Arrays are kept as float16: positions as displacements, which keeps them to within 1/16 pixel
-    up to 128 pixels.
+    Chains and links are kept as float16: positions as displacements, which keeps them to within
+    1/16 pixel up to 128 pixels.
     """
 
     def __init__(self, folder: Path, memory: int) -> None:
         self._folder = folder
         self._room = memory
-        self._kept: dict[str, tuple[NDArray[np.float16], ...]] = {}
+        self._kept: dict[str, tuple[NDArray[Any], ...]] = {}
+        self._filed: dict[str, list[Path]] = {}
 
-    def put(self, name: str, vectors: NDArray[np.float32], confidence: NDArray[np.float32]) -> None:
-        """Put away (H, W, 2) and (H, W) arrays."""
-        arrays = (vectors.astype(np.float16), confidence.astype(np.float16))
+    def put(self, name: str, *arrays: NDArray[Any]) -> None:
+        """Put away arrays under one name."""
         size = sum(array.nbytes for array in arrays)
         if size <= self._room:
             self._room -= size
             self._kept[name] = arrays
-        else:
-            for part, array in zip("vc", arrays, strict=True):
-                np.save(self._folder / f"{name}-{part}.npy", array)
+            return
+        files = [self._folder / f"{name}-{part}.npy" for part in range(len(arrays))]
+        for file, array in zip(files, arrays, strict=True):
+            np.save(file, array)
+        self._filed[name] = files
 
-    def take(self, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def take(self, name: str) -> tuple[NDArray[Any], ...]:
         """Take back what was put, and free its room."""
-        arrays = self._kept.pop(name, None)
-        if arrays is not None:
+        if name in self._kept:
+            arrays = self._kept.pop(name)
             self._room += sum(array.nbytes for array in arrays)
-        else:
-            files = [self._folder / f"{name}-{part}.npy" for part in "vc"]
-            arrays = tuple(np.load(file) for file in files)
-            for file in files:
-                file.unlink()
-        return arrays[0].astype(np.float32), arrays[1].astype(np.float32)
+            return arrays
+        files = self._filed.pop(name)
+        arrays = tuple(np.load(file) for file in files)
+        for file in files:
+            file.unlink()
+        return arrays
 
     def put_link(self, name: str, link: Link) -> None:
         """Put away a link."""
-        self.put(name, link.flow, link.confidence)
+        self.put(name, link.flow.astype(np.float16), link.confidence.astype(np.float16))
 
     def take_link(self, name: str) -> Link:
         """Take back a link."""
-        return Link(*self.take(name))
+        flow, confidence = self.take(name)
+        return Link(flow.astype(np.float32), confidence.astype(np.float32))
 
     def put_chain(self, name: str, chain: Chain) -> None:
         """Put away a chain, its positions as displacements."""
-        identity = identity_map(*chain.confidence.shape)
-        self.put(name, chain.positions - identity, chain.confidence)
+        self.put_link(name, Link(chain.flow, chain.confidence))
 
     def take_chain(self, name: str, key: int) -> Chain:
         """Take back a chain that leads to key frame `key`."""
-        displacement, confidence = self.take(name)
-        return Chain(key, identity_map(*confidence.shape) + displacement, confidence)
+        link = self.take_link(name)
+        return Chain(key, identity_map(*link.confidence.shape) + link.flow, link.confidence)
 
 
 @contextmanager

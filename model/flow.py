@@ -65,9 +65,16 @@ class DISFlow:
         preset: "ultrafast", "fast" or "medium".
         finest_scale: The finest level of the pyramid that is searched: 0 is full resolution,
             each more halves it. None keeps the preset's (1 for medium, 2 for the others).
+        smoothing: Iterations of the variational refinement, which smooths across edges as well;
+            None keeps the preset's (5 for medium and fast, 0 for ultrafast).
     """
 
-    def __init__(self, preset: str = "medium", finest_scale: int | None = None) -> None:
+    def __init__(
+        self,
+        preset: str = "medium",
+        finest_scale: int | None = None,
+        smoothing: int | None = None,
+    ) -> None:
         presets = {
             "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
             "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
@@ -77,10 +84,14 @@ class DISFlow:
             raise ValueError(f"DIS preset must be one of {', '.join(presets)}, not {preset!r}")
         if finest_scale is not None and finest_scale < 0:
             raise ValueError(f"finest_scale must be 0 or more, not {finest_scale}")
-        scale = "" if finest_scale is None else f"-{finest_scale}"
-        self.name = f"dis-{preset}{scale}"
+        if smoothing is not None and smoothing < 0:
+            raise ValueError(f"smoothing must be 0 or more, not {smoothing}")
+        scale = "" if finest_scale is None else f"-scale{finest_scale}"
+        smooth = "" if smoothing is None else f"-smooth{smoothing}"
+        self.name = f"dis-{preset}{scale}{smooth}"
         self._preset = presets[preset]
         self._finest_scale = finest_scale
+        self._smoothing = smoothing
         self._estimator: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -101,6 +112,8 @@ class DISFlow:
             self._estimator = cv2.DISOpticalFlow.create(self._preset)
             if self._finest_scale is not None:
                 self._estimator.setFinestScale(self._finest_scale)
+            if self._smoothing is not None:
+                self._estimator.setVariationalRefinementIterations(self._smoothing)
         height, width = source.shape[:2]
         below, right = max(0, _SMALLEST - height), max(0, _SMALLEST - width)
         guess = None if initial is None else np.array(initial, dtype=np.float32, order="C")
@@ -191,6 +204,8 @@ register_flow("dis", DISFlow)
 register_flow("dis-ultrafast", lambda: DISFlow("ultrafast"))
 register_flow("dis-fast", lambda: DISFlow("fast"))
 register_flow("dis-fine", lambda: DISFlow("medium", finest_scale=0))
+register_flow("dis-sharp", lambda: DISFlow("medium", finest_scale=0, smoothing=0))
+register_flow("dis-quick", lambda: DISFlow("medium", smoothing=0))
 
 
 def _plugins() -> Iterator[Any]:

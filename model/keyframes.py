@@ -102,7 +102,8 @@ class KeyFrame:
         trust: (H, W) float32, 1 where labelled and falling with the distance from there; None
             where every pixel is labelled.
         onehot: (H, W, K) uint8, 0 or 255.
-        lab: (H, W, 3) uint8, its image in Lab.
+        image: (H, W, 3) uint8 RGB.
+        lab: (H, W, 3) uint8, the image in Lab.
     """
 
     index: int
@@ -110,6 +111,7 @@ class KeyFrame:
     labelled: NDArray[np.bool_]
     trust: NDArray[np.float32] | None
     onehot: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     lab: NDArray[np.uint8]
 
     @classmethod
@@ -128,7 +130,7 @@ class KeyFrame:
             mask = classes[nearest]
             trust = np.exp(-distance.astype(np.float32) / _REACH)
         onehot = np.where(mask[..., None] == np.arange(num_classes), np.uint8(255), np.uint8(0))
-        return cls(index, mask, labelled, trust, onehot, lab(image))
+        return cls(index, mask, labelled, trust, onehot, image, lab(image))
 
     def warp(self, positions: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the mask's probabilities at `positions`, (K, H, W) float32."""

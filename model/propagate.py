@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from model.blend import FrameResult
 from model.clip import FrameSource
 from model.flow import FlowEstimator
 from model.keyframes import IGNORE, KeyFrame, check_keys
-from model.walk import FrameResult, PropagationSettings, Walk
+from model.settings import PropagationSettings
+from model.walk import Walk
 
 __all__ = [
     "Evidence",

@@ -98,6 +98,14 @@ class TestDISFine(FlowContract):
     name = "dis-fine"
 
 
+class TestDISSharp(FlowContract):
+    name = "dis-sharp"
+
+
+class TestDISQuick(FlowContract):
+    name = "dis-quick"
+
+
 def test_every_registered_flow_keeps_the_contract():
     tested = {contract.name for contract in FlowContract.__subclasses__()}
     assert set(FLOWS) == tested
@@ -133,10 +141,27 @@ def test_another_package_can_offer_a_flow(monkeypatch):
         get_flow("nope")
 
 
-@pytest.mark.parametrize("options", [{"preset": "slow"}, {"finest_scale": -1}])
+@pytest.mark.parametrize("options", [{"preset": "slow"}, {"finest_scale": -1}, {"smoothing": -2}])
 def test_dis_refuses_wrong_options(options):
     with pytest.raises(ValueError, match=str(next(iter(options.values())))):
         DISFlow(**options)
+
+
+def test_sharp_flow_keeps_the_edge_of_a_moving_thing():
+    big = _texture(140, 220)
+    source, target = big[20:-20, 40:-40].copy(), big[20:-20, 40:-40].copy()
+    thing = _texture(36, 36, 3)
+    source[32:68, 40:76] = thing
+    target[32:68, 46:82] = thing
+    truth = np.zeros((100, 140, 2), np.float32)
+    truth[32:68, 40:76, 0] = 6
+    visible = np.ones((100, 140), bool)
+    visible[32:68, 76:82] = False
+    errors = [
+        np.linalg.norm(get_flow(name).flow(source, target) - truth, axis=-1)[visible].mean()
+        for name in ("dis-sharp", "dis")
+    ]
+    assert errors[0] < errors[1]
 
 
 def test_the_check_passes_where_the_way_back_returns():

@@ -76,9 +76,14 @@ def _run(clip, keys, classes=2, **options) -> list[FrameResult]:
     return list(propagate(clip, keys, classes, flow=DISFlow(), **options))
 
 
+BEST = PropagationSettings.best()
+METHODS = pytest.mark.parametrize("settings", [PropagationSettings(), BEST], ids=["flow", "best"])
+
+
+@METHODS
 @pytest.mark.parametrize("keys", [(0,), (6,), (12,), (0, 12), (3, 4, 9), (0, 1, 2), range(13)])
-def test_every_frame_in_order_with_probabilities(clip, keys):
-    results = _run(clip, clip.keys(*keys), 3)
+def test_every_frame_in_order_with_probabilities(clip, keys, settings):
+    results = _run(clip, clip.keys(*keys), 3, settings=settings)
     assert [result.index for result in results] == list(range(FRAMES))
     for result in results:
         assert result.probabilities.shape == (3, HEIGHT, WIDTH)
@@ -92,22 +97,45 @@ def test_every_frame_in_order_with_probabilities(clip, keys):
         assert result.is_key == (result.index in keys)
 
 
-def test_key_frames_come_out_as_labelled(clip):
-    for result in _run(clip, clip.keys(0, 5, 12)):
+@METHODS
+def test_key_frames_come_out_as_labelled(clip, settings):
+    for result in _run(clip, clip.keys(0, 5, 12), settings=settings):
         if result.is_key:
             np.testing.assert_array_equal(result.mask, clip.mask(result.index))
             assert (result.confidence == 1).all()
 
 
+@METHODS
 @pytest.mark.parametrize(("keys", "least"), [((0,), 0.7), ((12,), 0.7), ((0, 12), 0.85)])
-def test_the_label_follows_the_motion(clip, keys, least):
-    results = _run(clip, clip.keys(*keys))
+def test_the_label_follows_the_motion(clip, keys, least, settings):
+    results = _run(clip, clip.keys(*keys), settings=settings)
     copies = nearest(clip, clip.keys(*keys), 2)
     for result, copy in zip(results, copies, strict=True):
         truth = clip.mask(result.index)
         assert _iou(result.mask, truth) > least
         if not result.is_key:
             assert _iou(result.mask, truth) > _iou(copy.mask, truth)
+
+
+def test_the_best_method_beats_flow_at_outlines_and_far_from_the_key_frame():
+    def score(settings, *keys):
+        clip = MovingSquare(step=4)
+        results = _run(clip, clip.keys(*keys), settings=settings)
+        return np.mean([_iou(r.mask, clip.mask(r.index)) for r in results])
+
+    for keys in ((0,), (12,), (0, 12)):
+        assert score(BEST, *keys) > score(PropagationSettings(), *keys) + 0.01
+
+
+def test_before_and_after_a_key_frame_are_alike(clip):
+    class Reversed(MovingSquare):
+        def read(self, index):
+            return super().read(FRAMES - 1 - index)
+
+    there = _run(clip, clip.keys(0), settings=BEST)
+    back = _run(Reversed(), {12: clip.mask(0)}, settings=BEST)
+    for result, other in zip(there, reversed(back), strict=True):
+        np.testing.assert_allclose(result.probabilities, other.probabilities, atol=2e-3)
 
 
 def test_two_sides_beat_one(clip):
@@ -123,9 +151,10 @@ def test_confidence_falls_where_things_are_uncovered(clip):
     assert result.confidence[uncovered].mean() < 0.5 * result.confidence[clip.mask(8) == 1].mean()
 
 
+@METHODS
 @pytest.mark.parametrize("keys", [(0,), (12,), (2, 10), (0, 6, 12)])
-def test_frames_are_read_at_most_a_few_times_and_never_held(clip, keys):
-    for _ in propagate(clip, clip.keys(*keys), 2, flow=DISFlow()):
+def test_frames_are_read_at_most_a_few_times_and_never_held(clip, keys, settings):
+    for _ in propagate(clip, clip.keys(*keys), 2, flow=DISFlow(), settings=settings):
         pass
     between = [count for index, count in clip.reads.items() if index not in keys]
     assert max(between) <= 2
@@ -163,11 +192,12 @@ def test_an_abandoned_run_leaves_nothing_behind(clip, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ignored_pixels_of_a_key_frame_are_filled_from_the_others(clip):
+@METHODS
+def test_ignored_pixels_of_a_key_frame_are_filled_from_the_others(clip, settings):
     keys = clip.keys(0, 6, 12)
     keys[6] = np.full_like(keys[6], 255)
     keys[6][:10] = 0
-    results = _run(clip, keys)
+    results = _run(clip, keys, settings=settings)
     assert results[6].is_key
     assert _iou(results[6].mask, clip.mask(6)) > 0.85
     assert (results[6].confidence[:10] == 1).all()

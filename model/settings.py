@@ -1,0 +1,44 @@
+"""How propagation works, in one place: the plain `flow` method, and the better ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from model.match import MatchSettings
+
+__all__ = ["PropagationSettings"]
+
+
+@dataclass(frozen=True)
+class PropagationSettings:
+    """How propagation weighs its sources. The defaults are the plain `flow` method.
+
+    Attributes:
+        decay: τ, frames over which a key frame's word falls to 1/e.
+        colour_sigma: σ, in units of CIE Lab.
+        floor: ε, what is left to a source that both checks reject.
+        evidence_range: Least and most share of the network's evidence in a pixel, before
+            `evidence_weight`; between them the share is 1 − confidence.
+        held_out: The most key frames that `held_out_evidence_weight` tries.
+        memory: Bytes of chains kept in memory; what exceeds them goes to a temporary folder.
+        matching: Local matching around the warped positions (`model.match`); None is without.
+        direct_below: With matching: a chain whose mean confidence about outlines is below this
+            is joined by a direct flow to its key frame.
+        recall: With matching, where there is a key frame on one side only: the weight of the
+            result of the frame before.
+    """
+
+    decay: float = 10.0
+    colour_sigma: float = 6.0
+    floor: float = 0.02
+    evidence_range: tuple[float, float] = (0.1, 0.6)
+    held_out: int = 4
+    memory: int = 256 * 2**20
+    matching: MatchSettings | None = None
+    direct_below: float = 0.5
+    recall: float = 0.1
+
+    @classmethod
+    def best(cls) -> PropagationSettings:
+        """Everything that earns its time; meant for the flow `dis-sharp`."""
+        return cls(matching=MatchSettings())
