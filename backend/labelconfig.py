@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
+
+from backend.labeltags import LabelConfigError, Tag, read_tags
 
 __all__ = ["BACKGROUND", "Control", "LabelConfig", "LabelConfigError", "make_label_config"]
 __all__ += ["parse_label_config"]
@@ -28,12 +29,7 @@ _ADD_BRUSH = (
 )
 # What the screen counts by where a configuration says nothing.
 _SCREEN_RATE = 24.0
-_LONGEST_CONFIG = 1_000_000
 _MOST_LABELS = 254
-
-
-class LabelConfigError(ValueError):
-    """A labelling configuration that can't be served; the sentence names the tag and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +145,7 @@ def parse_label_config(xml: str) -> LabelConfig:
     Raises:
         LabelConfigError: When it isn't a configuration, or has nothing that can carry masks.
     """
-    nodes = [_Node(element) for element in _parse(xml).iter() if isinstance(element.tag, str)]
+    nodes = read_tags(xml)
     objects = [node for node in nodes if node.tag in ("image", "video") and node.get("name")]
     if not objects:
         raise LabelConfigError(
@@ -221,42 +217,7 @@ def make_label_config(labels: Sequence[str], colors: Sequence[str] | None = None
     )
 
 
-class _Node:
-    """An element whose tag and attributes are read as the screen reads them: in any case."""
-
-    def __init__(self, element: ElementTree.Element) -> None:
-        self.element = element
-        self.tag = element.tag.lower()
-        self._attributes = {key.lower(): value.strip() for key, value in element.attrib.items()}
-
-    def get(self, name: str) -> str:
-        return self._attributes.get(name.lower(), "")
-
-    def describe(self) -> str:
-        return f'<{self.element.tag} name="{self.get("name")}">'
-
-    def labels(self) -> Iterator[_Node]:
-        for element in self.element.iter():
-            if isinstance(element.tag, str) and element.tag.lower() == "label":
-                yield _Node(element)
-
-
-def _parse(xml: str) -> ElementTree.Element:
-    if not xml.strip():
-        raise LabelConfigError("The labelling configuration is empty.")
-    # Neither belongs in a configuration, and entities can make a small text expand without end.
-    if len(xml) > _LONGEST_CONFIG or "<!DOCTYPE" in xml.upper() or "<!ENTITY" in xml.upper():
-        raise LabelConfigError(
-            f"The labelling configuration is longer than {_LONGEST_CONFIG} characters or declares "
-            "a document type; neither is a configuration of Label Studio."
-        )
-    try:
-        return ElementTree.fromstring(xml)
-    except (ElementTree.ParseError, ValueError) as error:
-        raise LabelConfigError(f"The labelling configuration is no XML: {error}.") from None
-
-
-def _controls(target: _Node, nodes: list[_Node]) -> Iterator[Control]:
+def _controls(target: Tag, nodes: list[Tag]) -> Iterator[Control]:
     """The tags that draw on an object, in the order in which we prefer to answer."""
     here = [node for node in nodes if node.get("toname") == target.get("name")]
     separate = next((node for node in here if node.tag == "labels"), None)
@@ -269,12 +230,12 @@ def _controls(target: _Node, nodes: list[_Node]) -> Iterator[Control]:
                 yield Control(node.get("name"), shape, _names(separate), separate.get("name"))
 
 
-def _carries_masks(target: _Node, controls: list[Control]) -> bool:
+def _carries_masks(target: Tag, controls: list[Control]) -> bool:
     wanted = (_VIDEO_SHAPE,) if target.tag == "video" else _MASK_SHAPES
     return any(control.shape in wanted and control.labels for control in controls)
 
 
-def _why_unable(target: _Node, controls: list[Control]) -> str:
+def _why_unable(target: Tag, controls: list[Control]) -> str:
     name = target.get("name")
     if target.tag == "video":
         return (
@@ -295,7 +256,7 @@ def _why_unable(target: _Node, controls: list[Control]) -> str:
 
 
 def _labels(
-    controls: list[Control], nodes: list[_Node]
+    controls: list[Control], nodes: list[Tag]
 ) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, str]]:
     """All labels of the controls in the configuration's order, with colours and shown names."""
     wanted = {control.labels_from or control.name for control in controls}
@@ -313,15 +274,15 @@ def _labels(
     return tuple(colors), tuple(colors.values()), shown_as
 
 
-def _names(node: _Node) -> tuple[str, ...]:
+def _names(node: Tag) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for label in node.labels() if (name := _name(label))))
 
 
-def _name(label: _Node) -> str:
+def _name(label: Tag) -> str:
     return label.get("alias") or label.get("value")
 
 
-def _source(target: _Node) -> tuple[ObjectKind, str]:
+def _source(target: Tag) -> tuple[ObjectKind, str]:
     """How the object tag shows pictures, and under which key of a task's data they are."""
     several = target.tag == "image" and bool(target.get("valuelist"))
     value = target.get("valuelist") if several else target.get("value")
@@ -335,7 +296,7 @@ def _source(target: _Node) -> tuple[ObjectKind, str]:
     return ("images" if several else "image"), value[1:]
 
 
-def _asks_one_by_one(target: _Node, nodes: list[_Node]) -> bool:
+def _asks_one_by_one(target: Tag, nodes: list[Tag]) -> bool:
     return any(
         node.get("perregion").lower() == "true" and node.get("toname") == target.get("name")
         for node in nodes

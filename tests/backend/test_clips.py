@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.clips import ClipIdentityError, FrameRef, identify
+from backend.clips import ClipIdentityError, FrameRef, identify, identify_clip
 
 
 @pytest.mark.parametrize(
@@ -101,3 +101,20 @@ def test_numbered_files_of_a_folder_are_its_frames(folder: str, number: int) -> 
     url = f"/data/local-files/?d={quote(f'x{folder}/{number:06d}.png')}"
     assert identify({"image": url}).frame == number
     assert identify({"image": url}).clip == f"x{folder}"
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ({"v": "/data/upload/3/e95e6851-street.mp4"}, "street"),
+        ({"v": "/data/local-files/?d=a/street_01.mp4"}, "street_01"),
+        ({"v": ["/data/local-files/?d=a/0001.png", "x"]}, "a"),
+        ({"v": ["/data/upload/3/e95e6851-0001.png"]}, "task 7"),
+        ({"v": ["/data/upload/3/e95e6851-car_0001.png"]}, "car"),
+        ({"v": "x.mp4", "clip": "mine"}, "mine"),
+        ({"v": []}, "task 7"),
+        ({}, "task 7"),
+    ],
+)
+def test_the_name_of_a_clip_that_is_a_task(data: dict[str, Any], name: str) -> None:
+    assert identify_clip(data, "v", 7) == name

@@ -201,3 +201,40 @@ def test_labels_survive_the_configuration(labels: list[str]) -> None:
 def test_any_text_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(LabelConfigError):
         assert parse_label_config(text).controls
+
+
+@pytest.mark.parametrize(
+    ("attribute", "data", "rate"),
+    [
+        ("", {}, 24.0),
+        ('framerate="25"', {}, 25.0),
+        ('frameRate="29.97"', {}, 29.97),
+        ('framerate="$fps"', {"fps": 12.5}, 12.5),
+        ('framerate="$fps"', {"fps": "50"}, 50.0),
+        ('framerate="$fps"', {}, 24.0),
+        ('framerate="fast"', {}, 24.0),
+        ('framerate="0"', {}, 24.0),
+        ('framerate="nan"', {}, 24.0),
+    ],
+)
+def test_the_rate_by_which_the_screen_counts(attribute: str, data: dict, rate: float) -> None:
+    config = parse_label_config(
+        view(
+            f'<Video name="v" value="$video" {attribute}/>',
+            f'<Labels name="l" toName="v">{LABELS}</Labels><VideoRectangle name="r" toName="v"/>',
+        )
+    )
+    assert config.rate(data) == rate
+
+
+@pytest.mark.parametrize(
+    ("extra", "instances"),
+    [
+        ("", False),
+        ('<TextArea name="t" toName="image" perRegion="true"/>', True),
+        ('<TextArea name="t" toName="image" perRegion="false"/>', False),
+        ('<TextArea name="t" toName="other" perRegion="true"/>', False),
+    ],
+)
+def test_whether_regions_are_objects(extra: str, instances: bool) -> None:
+    assert parse_label_config(view(IMAGE, BRUSH, extra)).instances == instances
