@@ -14,12 +14,15 @@ from backend.annotator import annotator_for
 from backend.frames import clip_frames
 from backend.media import MediaCache
 from backend.passes import appearances, propagated
+from backend.reaches import kept_reach, wants_reach
 from backend.roundfiles import ClipRecord, RoundFiles
 from backend.settings import Settings
 from backend.snapshot import ClipSnapshot
 from model.checkpoint import CheckpointError
 from model.finetune import FinetuneProgress
 from model.pipeline import ClipAnnotator
+from selection.clicks import boundary_clicks
+from selection.reach import Reach
 
 __all__ = ["ClipWork"]
 
@@ -129,6 +132,31 @@ class ClipWork:
         self._files.write_record(
             self._clip.name, ClipRecord(uncertainty, features, confidences, bool(labels))
         )
+
+    def reach(self, *, progress: Callable[[int, int], None]) -> Reach | None:
+        """How far a label on each frame reaches; None where the strategy does not ask.
+
+        Args:
+            progress: Called with (frames done, frames in all) where it has to be measured.
+        """
+        if not wants_reach(self._settings.strategy):
+            return None
+        return kept_reach(
+            self._files.artifacts,
+            self._files.project_id,
+            self._clip.name,
+            [*self._clip.keys, *self._clip.urls],
+            self.source,
+            self._settings.flow,
+            progress,
+        )
+
+    def label_clicks(self) -> npt.NDArray[np.float64]:
+        """What the labels cost, (N,) clicks; NaN where there is none."""
+        clicks = np.full(len(self._clip), np.nan)
+        for index, mask in self._labels().items():
+            clicks[index] = boundary_clicks(mask, {0})
+        return clicks
 
     @cached_property
     def _annotator(self) -> ClipAnnotator:
