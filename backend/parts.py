@@ -10,7 +10,7 @@ from backend.annotations import label_digest
 from backend.formats import FormatError
 from backend.formats.videoclock import VideoClock
 from backend.formats.videorectangle import Box, decode_tracks
-from backend.labelconfig import LabelConfig
+from backend.labelconfig import BACKGROUND, LabelConfig
 from backend.sync import SeenFrame
 from model.clip import VideoClip
 
@@ -135,7 +135,10 @@ def wishes_of(frames: Sequence[SeenFrame], config: LabelConfig, problems: list[s
             texts = names.split(",") if isinstance(names, str) else names
             texts = texts if isinstance(texts, list) else [names]
             for text in texts:
-                index = config.class_of(str(text).strip())
+                name = str(text).strip()
+                index = config.class_of(name)
+                if name.casefold() == BACKGROUND:
+                    continue  # It occurs in every clip.
                 if index is None:
                     said.add(f'"categories" lists {text!r}, which is no label')
                 else:
