@@ -40,7 +40,7 @@ class FinetuneSettings:
         device: "cpu", "cuda", "cuda:1", …
     """
 
-    epochs: int = 16
+    epochs: int = 12
     steps_per_epoch: int = 12
     seconds: float = math.inf
     batch: int = 2
