@@ -84,7 +84,8 @@ class Connection:
             return f"Token {self._api_key}"
         with self._lock:
             if self._access is None or time.monotonic() - self._access[1] > _ACCESS_SECONDS:
-                answer = self._send("POST", "/api/token/refresh", json={"refresh": self._api_key})
+                asked = {"refresh": self._api_key}
+                answer = self._send("POST", "/api/token/refresh", repeat=True, json=asked)
                 self._check("POST", "/api/token/refresh", answer)
                 self._access = (str(_json(answer, self.url)["access"]), time.monotonic())
             return f"Bearer {self._access[0]}"
@@ -111,10 +112,12 @@ class Connection:
         headers = {"Authorization": self.authorization()}
         return self._send(method, path, headers=headers, **options)
 
-    def _send(self, method: str, path: str, **options: Any) -> requests.Response:
+    def _send(
+        self, method: str, path: str, *, repeat: bool = False, **options: Any
+    ) -> requests.Response:
         options = {"timeout": self._timeout, "proxies": self._proxies, **options}
         options["allow_redirects"] = method == "GET"
-        attempts = self._attempts if method in _IDEMPOTENT else 1
+        attempts = self._attempts if repeat or method in _IDEMPOTENT else 1
         for attempt in range(1, attempts + 1):
             try:
                 answer = self._http.request(method, self.url + path, **options)

@@ -164,6 +164,11 @@ class TestTokens:
         assert [asked[3] for asked in script.asked[1:]] == ["Bearer one", "Bearer one"]
         studio.close()
 
+    def test_the_exchange_may_be_repeated(self, script: Script, waits: list[float]) -> None:
+        script.then(503, "<html>").then(200, {"access": "one"})
+        assert Studio(script.url, PERSONAL, sleep=waits.append).media_token() == "one"
+        assert len(waits) == 1
+
     def test_an_old_access_token_is_renewed(
         self, script: Script, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -33,6 +33,7 @@ class Screen:
         self.page = page
         page.set_default_timeout(_PATIENCE_MS)
         place = f"/projects/{project}/data"
+        self._home = f"{server.url}{place}"
         page.goto(f"{server.url}/user/login/?next={place}")
         page.fill("input[name=email]", server.login.email)
         page.fill("input[name=password]", server.login.password)
@@ -42,6 +43,13 @@ class Screen:
     def label_all_tasks(self) -> dict[str, Any]:
         """Press "Label All Tasks"; returns the task that opens."""
         return self._open_by(lambda: self.page.get_by_text("Label All Tasks").click())
+
+    def label_as_displayed(self) -> dict[str, Any]:
+        """Go to the project, press "Label Tasks As Displayed"; returns the task that opens."""
+        self.page.goto(self._home)
+        self.page.get_by_text("Label All Tasks").wait_for()
+        self.page.get_by_label("Toggle open").click()
+        return self._open_by(lambda: self.page.get_by_text("Label Tasks As Displayed").click())
 
     def submit(self) -> dict[str, Any]:
         """Press "Submit"; returns the task that opens next."""

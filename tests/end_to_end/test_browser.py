@@ -62,6 +62,14 @@ def test_a_person_corrects_a_mask(
         assert seen.submit()["id"] == order[1]
         assert seen.regions()
 
+        # What the person drew is a label of the next round, and the other way into the stream
+        # follows the new order.
+        last = loop.wait_for_round(2)
+        assert last.labels == 2
+        done = {first, order[0]}
+        new = next(task for task in loop.ranking(last) if task not in done)
+        assert seen.label_as_displayed()["id"] == new
+
     (task,) = [t for t in studio.tasks(loop.project) if t["id"] == order[0]]
     (annotation,) = task["annotations"]
     origins = {
@@ -76,6 +84,3 @@ def test_a_person_corrects_a_mask(
     near = np.zeros_like(changed)
     near[y - 8 : y + 9, x - 8 : x + 23] = True
     assert not (changed & ~near).any()
-
-    # What the person drew is a label of the next round.
-    assert loop.wait_for_round(2).labels == 2
