@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from label_studio_sdk.converter import brush
+from PIL import Image
 
 from backend.formats import FormatError, decode_rle, encode_rle
 
@@ -141,3 +144,19 @@ def test_claims_cost_nothing() -> None:
 def test_only_pictures_are_encoded(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="shape"):
         encode_rle(np.zeros(shape, dtype=bool))
+
+
+def real_masks() -> list[Path]:
+    root = Path(os.environ.get("MASKLOOP_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    return sorted(root.glob("*/*/masks/*.png"))[::60]
+
+
+@pytest.mark.skipif(not real_masks(), reason="../shared/data is not here")
+def test_real_masks_have_the_same_bytes_as_by_the_sdk() -> None:
+    for path in real_masks():
+        values = np.asarray(Image.open(path))
+        for value in np.unique(values):
+            mask = values == value
+            rle = encode_rle(mask)
+            assert rle == by_the_sdk(mask)
+            np.testing.assert_array_equal(decode_rle(rle, *mask.shape), mask)
