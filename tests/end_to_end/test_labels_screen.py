@@ -61,7 +61,8 @@ def real_mask(clip: str) -> Mask:
     path = Path(root) / "davis" / clip / "masks" / "00020.png"
     if not path.exists():
         pytest.skip(f"needs {path}")
-    return np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+    mask = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+    return np.where(mask == 255, 0, mask).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +125,6 @@ def test_real_masks_are_the_same(
     tag: str, clip: str, studio: Studio, screen: TaskScreen, make_task: Any, tmp_path: Path
 ) -> None:
     config, mask = parse_label_config(image_config(tag)), real_mask(clip)
-    mask = np.where(mask == 255, 0, mask).astype(np.uint8)
     file = picture_of(mask, tmp_path / "a.png")
     project, task = make_task(
         image_config(tag),
@@ -137,17 +137,20 @@ def test_real_masks_are_the_same(
 
 
 @pytest.mark.parametrize("tag", ["BrushLabels", "BitmaskLabels", "PolygonLabels"])
+@pytest.mark.parametrize("real", [False, True])
 def test_several_pictures_in_a_task(
-    tag: str, studio: Studio, screen: TaskScreen, make_task: Any, tmp_path: Path
+    tag: str, real: bool, studio: Studio, screen: TaskScreen, make_task: Any, tmp_path: Path
 ) -> None:
     text = image_config(tag, 'valueList="$frames"')
     config = parse_label_config(text)
     masks = [made_up_mask(), made_up_mask()[::-1, ::-1].copy(), np.zeros((240, 320), np.uint8)]
+    if real:
+        masks = [real_mask("blackswan"), real_mask("blackswan")[:, ::-1].copy()]
     files = [picture_of(mask, tmp_path / f"{i}.png") for i, mask in enumerate(masks)]
     sent = [r for i, mask in enumerate(masks) for r in encode(mask, config, item=i, options=EXACT)]
     project, task = make_task(text, lambda p: {"frames": studio.upload_images(p, files)}, sent)
     screen.open(project, task)
-    screen.shoot(f"list-{tag.lower()}")
+    screen.shoot(f"list-{tag.lower()}{'-real' * real}")
     result = screen.submit()
     for index, mask in enumerate(masks):
         np.testing.assert_array_equal(decode(result, config, mask.shape, item=index), mask)
@@ -272,3 +275,41 @@ def test_a_picture_that_the_annotator_turned(
     assert result[0]["image_rotation"] == 90
     # Turned clockwise: the screen's left is the picture's lower edge.
     assert_box(decode(result, config, (240, 320)), 0.5, 0.25, 0.75, 0.5)
+
+
+@pytest.mark.parametrize("tag", ["EllipseLabels", "KeyPointLabels", "PolygonLabels", "BrushLabels"])
+def test_what_a_person_draws_is_where_it_was_drawn(
+    tag: str, studio: Studio, screen: TaskScreen, make_task: Any, tmp_path: Path
+) -> None:
+    text = image_config(tag)
+    if tag in ("EllipseLabels", "KeyPointLabels"):
+        brush = '<BrushLabels name="b" toName="image"><Label value="sky"/></BrushLabels></View>'
+        text = text.replace("</View>", brush)
+    Image.new("RGB", (320, 240), (90, 90, 90)).save(tmp_path / "a.png")
+    project, task = make_task(
+        text, lambda p: {"image": studio.upload_images(p, [tmp_path / "a.png"])[0]}, []
+    )
+    screen.open(project, task)
+    screen.press("1")
+    expected = np.zeros((240, 320), bool)
+    if tag == "EllipseLabels":  # From its centre.
+        screen.drag((0.5, 0.5), (0.75, 0.75))
+        rows, columns = np.mgrid[:240, :320] + 0.5
+        expected = ((columns - 160) / 80) ** 2 + ((rows - 120) / 60) ** 2 <= 1
+    elif tag == "KeyPointLabels":
+        screen.drag((100.5 / 320, 50.5 / 240))
+        expected[50, 100] = True
+    elif tag == "PolygonLabels":
+        for corner in ((0.25, 0.25), (0.75, 0.25), (0.75, 0.5), (0.25, 0.5), (0.25, 0.25)):
+            screen.drag(corner)
+        expected[60:120, 80:240] = True
+    else:
+        screen.drag((0.25, 0.25), (0.5, 0.25))
+        expected[56:64, 78:162] = True
+    screen.shoot(f"drawn-{tag.lower()}")
+    config = parse_label_config(text)
+    found = decode(screen.submit(), config, (240, 320)) == 1
+    centres = [np.argwhere(pixels).mean(axis=0) for pixels in (found, expected)]
+    np.testing.assert_allclose(*centres, atol=1.0)
+    if tag in ("EllipseLabels", "PolygonLabels"):
+        assert (found != expected).sum() < 0.02 * expected.sum()
