@@ -138,7 +138,8 @@ class RoundRunner:
         collector.labels(snapshot.clips, view.frames, self._previous(run), run.report)
         self.store.set_project(run.row.project_id, problems=problems)
         run.files.write_snapshot(snapshot)
-        run.figures(class_names=snapshot.class_names)
+        inside = {clip.name: clip.inside for clip in snapshot.clips if clip.is_task}
+        run.figures(class_names=snapshot.class_names, inside=inside)
         self.store.set_round(run.row.id, labels=snapshot.key_frames)
 
     def _finetune(self, run: _Run) -> None:

@@ -84,6 +84,12 @@ class ClipSnapshot:
         return [index for index, digest in enumerate(self.digests) if digest is not None]
 
     @property
+    def inside(self) -> dict[str, Any]:
+        """For people, what is in a clip that is one task: its frames, and the labelled ones."""
+        numbers = [self.shown_frame(index) + 1 for index in self.labelled]
+        return {"frames": len(self), "labelled": numbers}
+
+    @property
     def done(self) -> list[int]:
         """Indices of the frames of labelled tasks: Label Studio won't ask for them again."""
         if self.is_task:
