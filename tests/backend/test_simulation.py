@@ -90,7 +90,9 @@ def test_every_strategy_runs(clip, strategy):
     assert (run.strategy, len(run.rounds)) == (strategy, 2)
 
 
-def test_a_round_goes_on_from_the_last_rounds_network(clip, monkeypatch):
+def test_a_round_goes_on_from_the_last_rounds_network(monkeypatch):
+    drawn = render_clip(6, (64, 48), 0)
+    clip = LabelledClip(drawn, drawn.masks, drawn.class_names, drawn.name)
     warm = []
     real = simulation.annotator_for
 
