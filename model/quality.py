@@ -21,7 +21,15 @@ from model.keyframes import IGNORE, check_keys
 from model.settings import PropagationSettings
 from model.walk import Walk
 
-__all__ = ["Calibration", "QualityEstimate", "Spot", "find_spots", "reverse_test"]
+__all__ = [
+    "Calibration",
+    "QualityEstimate",
+    "Spot",
+    "find_spots",
+    "reverse_test",
+    "spots_of",
+    "without_echoes",
+]
 
 _PRIOR = 0.02
 """Error that the calibration takes as seen at scale 1, so that few key frames don't overrule it."""
@@ -129,19 +137,24 @@ class Calibration:
     def of(
         cls, predictions: Iterator[FrameResult], keys: Mapping[int, NDArray[np.uint8]]
     ) -> Calibration:
-        """Compare the predictions of `reverse_test` with the labels of these key frames."""
-        expected = actual = 0.0
+        """Compare the predictions of `reverse_test` with the labels of these key frames.
+
+        The outermost key frames, which have a neighbour on one side only, set the scale only
+        where there are no others: few frames of a clip are so far from a label.
+        """
         held_out = {}
+        errors: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+        ends = {min(keys), max(keys)} if keys else set()
         for result in predictions:
             truth = keys[result.index]
             labelled = truth != IGNORE
             soft = _Overlap.expected(result.probabilities, labelled).mean_iou()
             real = _Overlap.actual(truth, result.mask, len(result.probabilities)).mean_iou()
             held_out[result.index] = real
-            expected += 1 - soft
-            actual += 1 - real
+            errors[result.index in ends].append((1 - soft, 1 - real))
         if not held_out:
             return cls()
+        expected, actual = np.sum(errors[False] or errors[True], axis=0)
         scale = (actual + _PRIOR) / (expected + _PRIOR)
         return cls(float(np.clip(scale, *_SCALES)), held_out)
 
@@ -226,29 +239,41 @@ def find_spots(
     """
     found: list[Spot] = []
     for result in predictions:
-        mask = keys[result.index]
-        least = max(16, int(smallest * mask.size))
-        for label in (int(value) for value in np.unique(mask) if value != IGNORE):
-            count, regions, stats, _ = cv2.connectedComponentsWithStats(
-                (mask == label).astype(np.uint8), connectivity=4
-            )
-            for region in range(1, count):
-                left, top, width, height, size = (int(value) for value in stats[region])
-                if size < least:
-                    continue
-                window = (slice(top, top + height), slice(left, left + width))
-                inside = regions[window] == region
-                # Mean probabilities, not votes: where the two sides disagree, neither has `share`.
-                given = result.probabilities[:, window[0], window[1]][:, inside].mean(axis=1)
-                other = int(given.argmax())
-                sure = float(result.confidence[window][inside].mean())
-                if other != label and given[other] >= share and sure >= confidence:
-                    box = (left, top, left + width, top + height)
-                    found.append(Spot(result.index, box, label, other, size))
-    return _without_echoes(found, sorted(keys))
+        found += spots_of(result, keys[result.index], share, confidence, smallest)
+    return without_echoes(found, sorted(keys))
 
 
-def _without_echoes(spots: list[Spot], frames: list[int]) -> list[Spot]:
+def spots_of(
+    result: FrameResult,
+    mask: NDArray[np.uint8],
+    share: float = 0.7,
+    confidence: float = 0.3,
+    smallest: float = 0.0002,
+) -> list[Spot]:
+    """The spots of one key frame, given its prediction from the others; see `find_spots`."""
+    found: list[Spot] = []
+    least = max(16, int(smallest * mask.size))
+    for label in (int(value) for value in np.unique(mask) if value != IGNORE):
+        count, regions, stats, _ = cv2.connectedComponentsWithStats(
+            (mask == label).astype(np.uint8), connectivity=4
+        )
+        for region in range(1, count):
+            left, top, width, height, size = (int(value) for value in stats[region])
+            if size < least:
+                continue
+            window = (slice(top, top + height), slice(left, left + width))
+            inside = regions[window] == region
+            # Mean probabilities, not votes: where the two sides disagree, neither has `share`.
+            given = result.probabilities[:, window[0], window[1]][:, inside].mean(axis=1)
+            other = int(given.argmax())
+            sure = float(result.confidence[window][inside].mean())
+            if other != label and given[other] >= share and sure >= confidence:
+                box = (left, top, left + width, top + height)
+                found.append(Spot(result.index, box, label, other, size))
+    return found
+
+
+def without_echoes(spots: list[Spot], frames: list[int]) -> list[Spot]:
     """Drop the outermost key frames' spots that mirror a spot of their only neighbour."""
     if len(frames) < 3:
         return spots
