@@ -7,13 +7,18 @@ labelled since it was last trained judge it before it learns them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable
 
 __all__ = ["judges"]
 
 
 def judges(
-    keys: Iterable[int], trained_on: Collection[int] = (), *, most: int = 4
+    keys: Iterable[int],
+    trained_on: Collection[int] = (),
+    *,
+    most: int = 4,
+    frames: float = math.inf,
 ) -> tuple[int, ...]:
     """Choose the key frames to judge a network by.
 
@@ -25,20 +30,23 @@ def judges(
         keys: All labelled frames.
         trained_on: Those that the network has learnt already.
         most: How many to take at most.
+        frames: To predict a frame, flow goes from one of its neighbours to the other; this many
+            frames may be passed in all. Those with the farthest neighbours are left first.
 
     Returns:
         Frame indices in order, evenly spread over the clip; empty where there is none fit.
     """
     ordered = sorted(set(keys))
-    fit: list[int] = []
+    spans: dict[int, int] = {}
     previous = -2
     for place, key in enumerate(ordered):
         if 0 < place < len(ordered) - 1 and place - previous > 1 and key not in trained_on:
-            fit.append(key)
+            spans[key] = ordered[place + 1] - ordered[place - 1]
             previous = place
-    if len(fit) <= most:
-        return tuple(fit)
-    if most < 1:
-        return ()
-    step = len(fit) / most
-    return tuple(fit[int((number + 0.5) * step)] for number in range(most))
+    fit = list(spans)
+    if len(fit) > most:
+        step = len(fit) / max(most, 1)
+        fit = [fit[int((number + 0.5) * step)] for number in range(most)]
+    while sum(spans[key] for key in fit) > frames:
+        fit.remove(max(fit, key=lambda key: spans[key]))
+    return tuple(fit)

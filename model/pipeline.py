@@ -44,6 +44,9 @@ _FALLBACK = "compact"
 _FIRST_PART = 0.35
 """Share of a first fit in which the judging key frames are kept from the network."""
 
+_JUDGED_PIXELS = 900_000
+"""Pixels that judging may pass for each second there is: about a third of the time."""
+
 Labels = Mapping[int, NDArray[np.uint8]]
 
 
@@ -142,7 +145,13 @@ class ClipAnnotator:
         network, warm = self._start(warm_start)
         stages = Stages(network, self.source, self._flow, self.settings, started, progress, resume)
         if self.method == "maskloop":
-            held_out = judges(labels, self._trained_on, most=self.propagation.held_out)
+            pixels = next(iter(labels.values())).size
+            held_out = judges(
+                labels,
+                self._trained_on,
+                most=self.propagation.held_out,
+                frames=self.settings.seconds * _JUDGED_PIXELS / pixels,
+            )
             if held_out and not warm:
                 rest = {index: mask for index, mask in labels.items() if index not in held_out}
                 stages.run(rest, share=_FIRST_PART)

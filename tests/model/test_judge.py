@@ -29,6 +29,14 @@ def test_judges(
     assert judges(keys, trained_on, most=most) == expected
 
 
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [(100, (10, 60)), (90, (10, 60)), (89, (10,)), (20, (10,)), (19, ()), (0, ())],
+)
+def test_far_neighbours_are_left_first(frames: int, expected: tuple[int, ...]) -> None:
+    assert judges([0, 10, 20, 60, 90], frames=frames) == expected
+
+
 @given(
     keys=st.sets(st.integers(0, 60)),
     trained_on=st.sets(st.integers(0, 60)),

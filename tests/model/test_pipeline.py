@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,16 @@ _QUICK = FinetuneSettings(
     epochs=4,
     steps_per_epoch=4,
 )
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compact network with few channels: what is tested here is not how well it sees."""
+
+    def compact(num_classes: int, widths: Sequence[int] = (8, 16, 16, 16)) -> Compact:
+        return Compact(num_classes, widths)
+
+    monkeypatch.setitem(NETWORKS, "compact", compact)
 
 
 def _annotator(clip: MovingClip, **options: Any) -> ClipAnnotator:
@@ -128,6 +139,15 @@ class TestJudging:
         annotator.finetune(_labels(clip, *keys))
         assert judging.held_out == []
         assert annotator.evidence_weight == 0.0
+
+    def test_judging_that_would_take_too_long_is_left(
+        self, judging: _Judging, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pipeline, "_JUDGED_PIXELS", 1)
+        clip = MovingClip()
+        annotator = _annotator(clip, finetune=replace(_QUICK, seconds=60.0))
+        annotator.finetune(_labels(clip, 0, 6, 11))
+        assert judging.held_out == []
 
     def test_the_network_alone_is_not_judged(self, judging: _Judging) -> None:
         clip = MovingClip()
