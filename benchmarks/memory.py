@@ -2,7 +2,8 @@
 
     python -m benchmarks.memory [FRAMES] [WIDTHxHEIGHT]
 
-Prints a row every tenth of the clip and writes the curve to benchmarks/memory.svg.
+Writes the curve to benchmarks/memory.svg and a row every tenth of the clip to
+benchmarks/memory.md.
 """
 
 from __future__ import annotations
@@ -28,14 +29,22 @@ def main() -> None:
     keys = parse_keys("every:50")
     result = evaluate_clip(clip, keys, load_settings(method="flow"), report=_say)
     (HERE / "memory.svg").write_text(memory_curve(result.memory), encoding="utf-8")
-    print(f"{frames} frames of {width}x{height}, {len(result.key_frames)} key frames, flow")
-    print("| frame | MiB held |\n|---|---|")
     step = max(1, frames // 10)
-    for index in [*range(step - 1, frames, step)]:
-        print(f"| {index} | {result.memory[index]:.0f} |")
-    print(f"peak {result.peak_memory_mb:.0f} MiB; {result.seconds_per_frame:.3f} s a frame")
-    scores = result.unlabelled or {}
-    print(f"mIoU of the unlabelled frames {scores['miou']:.4f}")
+    lines = [
+        "# Memory along a long clip",
+        "",
+        f"`python -m benchmarks.memory {frames} {width}x{height}`: {frames} rendered frames of "
+        f"{width}x{height}, {len(result.key_frames)} key frames, method flow.",
+        "",
+        "| frame | MiB held |",
+        "|---|---|",
+        *[f"| {index} | {result.memory[index]:.0f} |" for index in range(step - 1, frames, step)],
+        "",
+        f"Peak {result.peak_memory_mb:.0f} MiB.",
+        "",
+        "![The curve](memory.svg)",
+    ]
+    (HERE / "memory.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _say(step: str, done: int, total: int) -> None:
