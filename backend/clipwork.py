@@ -14,6 +14,7 @@ from backend.annotator import annotator_for
 from backend.frames import clip_frames
 from backend.media import MediaCache
 from backend.passes import appearances, propagated
+from backend.quality import judge
 from backend.reaches import kept_reach, wants_reach
 from backend.roundfiles import ClipRecord, RoundFiles
 from backend.settings import Settings
@@ -114,12 +115,15 @@ class ClipWork:
         classes = len(self._class_names)
         uncertainty = np.ones(count)
         confidences = np.full((count, classes), np.nan)
+        quality = np.full(count, np.nan)
+        findings: dict[str, Any] = {}
         labels = self._labels()
         if not labels:
             features = appearances(self._annotator, self.source)
         else:
             if self._files.has_network(self._clip.name):
                 self._annotator.load(self._files.network_path(self._clip.name))
+            estimate, findings = judge(self._annotator, labels, self._settings.flow)
             rows: list[npt.NDArray[np.float32]] = []
             for result, summary in propagated(self._annotator, self.source, labels, progress):
                 key = self._clip.keys[result.index]
@@ -128,9 +132,12 @@ class ClipWork:
                 for index, value in summary.confidences.items():
                     confidences[result.index, index] = value
                 rows.append(summary.feature)
+                quality[result.index] = estimate.add(result)
             features = np.stack(rows)
+            findings["expected_miou"] = round(estimate.mean_iou, 4)
         self._files.write_record(
-            self._clip.name, ClipRecord(uncertainty, features, confidences, bool(labels))
+            self._clip.name,
+            ClipRecord(uncertainty, features, confidences, bool(labels), quality, findings),
         )
 
     def reach(self, *, progress: Callable[[int, int], None]) -> Reach | None:

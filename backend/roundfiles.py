@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,24 @@ class ClipRecord:
         features: (N, C) float32.
         confidences: (N, K) float64, mean confidence of each class's region; NaN where absent.
         has_masks: Whether the clip's frames have masks.
+        quality: (N,) float64, the mIoU to expect of each frame; NaN where nothing is known.
+        findings: What the reverse test found out about the clip; see `backend.quality`.
     """
 
     uncertainty: npt.NDArray[np.float64]
     features: npt.NDArray[np.float32]
     confidences: npt.NDArray[np.float64]
     has_masks: bool
+    quality: npt.NDArray[np.float64]
+    findings: dict[str, Any]
+
+    @classmethod
+    def unknown(cls, frames: int, classes: int) -> ClipRecord:
+        """Of a clip of which nothing could be found out."""
+        nothing = np.full(frames, np.nan)
+        features = np.zeros((frames, 1), np.float32)
+        confidences = np.full((frames, classes), np.nan)
+        return cls(np.ones(frames), features, confidences, False, nothing, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +107,8 @@ class RoundFiles:
             features=record.features,
             confidences=record.confidences,
             has_masks=np.array(record.has_masks),
+            quality=record.quality,
+            findings=np.array(json.dumps(record.findings)),
         )
 
     def read_record(self, clip: str) -> ClipRecord:
@@ -108,6 +123,8 @@ class RoundFiles:
             arrays["features"],
             arrays["confidences"],
             bool(arrays["has_masks"]),
+            arrays["quality"],
+            json.loads(str(arrays["findings"])),
         )
 
     def reuse_clip(self, earlier: RoundFiles, clip: str, frames: list[str]) -> None:

@@ -24,6 +24,7 @@ from backend.collect import Collector
 from backend.media import MediaCache, MediaError
 from backend.order import ClipState, order_frames
 from backend.publish import publish
+from backend.quality import expected_of_project, for_people
 from backend.retention import kept_versions
 from backend.roundfiles import ClipRecord, RoundFiles
 from backend.settings import Settings
@@ -192,6 +193,12 @@ class RoundRunner:
         rows = task_rows(run.files, snapshot, records, places)
         self.store.save_predictions(run.row.id, rows)
         run.figures(
+            quality={
+                clip.name: for_people(record.findings, clip)
+                for clip, record in zip(snapshot.clips, records, strict=True)
+                if record.findings
+            },
+            expected_miou=expected_of_project(records),
             chosen=[places[rank] for rank, place in enumerate(order) if place.chosen],
             first_frames=first_frames(snapshot, [(each.clip, each.frame) for each in order]),
         )
@@ -275,9 +282,8 @@ class RoundRunner:
     def _record(self, run: _Run, snapshot: Snapshot, clip: ClipSnapshot) -> ClipRecord:
         if run.files.has_record(clip.name):
             return run.files.read_record(clip.name)
-        count = len(clip)  # The clip failed: as uncertain as can be.
-        unknown = np.full((count, len(clip.class_names)), np.nan)
-        return ClipRecord(np.ones(count), np.zeros((count, 1), np.float32), unknown, False)
+        # The clip failed: as uncertain as can be.
+        return ClipRecord.unknown(len(clip), len(clip.class_names))
 
     def _previous(self, run: _Run) -> tuple[RoundFiles, Snapshot] | None:
         """The round whose version is shown: the last one, or the one that was gone back to."""

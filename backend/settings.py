@@ -95,6 +95,10 @@ class Settings(BaseSettings):
         3, ge=1, le=100, validation_alias=_name("MASKLOOP_KEEP_VERSIONS"),
         description="Model versions whose predictions stay in Label Studio.",
     )  # fmt: skip
+    target: float = Field(
+        0.95, gt=0, le=1, validation_alias=_name("MASKLOOP_TARGET"),
+        description="The mIoU wanted; /status says when it is expected to be reached.",
+    )  # fmt: skip
     strategy: str = Field("hvsa", validation_alias=_name("MASKLOOP_STRATEGY"))
     method: Literal["nearest", "flow", "network", "maskloop"] = Field(
         "maskloop", validation_alias=_name("MASKLOOP_METHOD")

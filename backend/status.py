@@ -51,17 +51,19 @@ def _project(store: Store, settings: Settings, project: Project) -> dict[str, An
     predictions = store.predictions(published.id) if published else {}
     running = next((row for row in reversed(rounds) if row.state == "running"), None)
     changed, unranked = store.pending(project.id)
+    upcoming = _next_tasks(frames, predictions, published)
     return {
         "id": project.id,
         "title": project.title,
         "model_version": project.version,
-        "clips": _clips(frames, predictions),
+        "clips": _clips(frames, predictions, published),
         "tasks": len(frames),
         "labelled": sum(frame.label is not None for frame in frames),
         "new_labels": changed,
         "new_tasks": unranked,
         "labels_until_round": max(settings.budget - changed, 0),
-        "next_tasks": _next_tasks(frames, predictions, published),
+        **_quality(settings, published, upcoming),
+        "next_tasks": upcoming,
         "round": _running(running) if running else None,
         "rounds": [_past(row) for row in rounds[-_HISTORY:] if row.state != "running"],
         "problems": list(project.problems),
@@ -70,7 +72,12 @@ def _project(store: Store, settings: Settings, project: Project) -> dict[str, An
     }
 
 
-def _clips(frames: Iterable[Frame], predictions: dict[int, Prediction]) -> list[dict[str, Any]]:
+def _clips(
+    frames: Iterable[Frame], predictions: dict[int, Prediction], published: Round | None
+) -> list[dict[str, Any]]:
+    # Of clips that are one task, the last round knows what is inside.
+    figures: dict[str, Any] = published.figures if published else {}
+    inside, quality = figures.get("inside", {}), figures.get("quality", {})
     clips: dict[str, list[Frame]] = defaultdict(list)
     for frame in frames:
         clips[frame.clip].append(frame)
@@ -85,9 +92,44 @@ def _clips(frames: Iterable[Frame], predictions: dict[int, Prediction]) -> list[
                 "labelled": [f.position for f in members if f.label is not None],
                 "masks": sum(p.mask is not None for p in known),
                 "uncertainty": round(sum(unsure) / len(unsure), 4) if unsure else None,
+                "expected_miou": quality.get(name, {}).get("expected_miou"),
+                "held_out": quality.get(name, {}).get("held_out", {}),
+                "spots": [_spot(name, spot) for spot in quality.get(name, {}).get("spots", [])],
+                **inside.get(name, {}),
             }
         )
     return listed
+
+
+def _spot(clip: str, spot: dict[str, Any]) -> dict[str, Any]:
+    left, top, right, bottom = spot["box"]
+    sentence = (
+        f"In frame {spot['frame']} of clip {clip!r} the region x {left}–{right}, y {top}–{bottom} "
+        f"is labelled {spot['labelled']!r}; the key frames around it call it {spot['expected']!r}."
+    )
+    return {**spot, "sentence": sentence}
+
+
+def _quality(
+    settings: Settings, published: Round | None, upcoming: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The quality to expect, and the advice that follows."""
+    expected = published.figures.get("expected_miou") if published else None
+    advice = None
+    if expected is not None:
+        advice = f"Expected mIoU {expected:.2f}: "
+        if expected >= settings.target:
+            advice += f"the target of {settings.target:g} is reached."
+        elif upcoming:
+            first = upcoming[0]
+            frame = f"frame {first['frame']} of " if "frame" in first else ""
+            advice += (
+                f"below the target of {settings.target:g}; a label on {frame}clip "
+                f"{first['clip']!r} (task {first['task']}) would help most."
+            )
+        else:
+            advice += "every frame is labelled."
+    return {"expected_miou": expected, "target": settings.target, "advice": advice}
 
 
 def _next_tasks(
@@ -104,7 +146,8 @@ def _next_tasks(
                 place: dict[str, Any] = {"frames_first": first[str(task_id)]}
             else:
                 place = {"frame": frame.position}
-            listed.append({"task": task_id, "clip": frame.clip, **place})
+            expected = predictions[task_id].quality
+            listed.append({"task": task_id, "clip": frame.clip, **place, "expected_miou": expected})
             if len(listed) == _NEXT:
                 break
     return listed

@@ -29,11 +29,13 @@ def show_status(status: dict[str, Any], console: Console) -> None:
 def _show_project(project: dict[str, Any], console: Console) -> None:
     title = escape(f"Project {project['id']}: {project['title'] or '(no title yet)'}")
     console.print(f"[bold]{title}[/], model version {project['model_version'] or 'none yet'}")
-    table = Table("clip", "frames", "labelled", "masks", "uncertainty", box=None, pad_edge=False)
+    columns = ("clip", "frames", "labelled", "masks", "uncertainty", "expected mIoU")
+    table = Table(*columns, box=None, pad_edge=False)
     for clip in project["clips"]:
         unsure = "" if clip["uncertainty"] is None else f"{clip['uncertainty']:.3f}"
         counts = (str(clip["frames"]), str(len(clip["labelled"])), str(clip["masks"]))
-        table.add_row(escape(clip["clip"]), *counts, unsure)
+        expected = "" if clip["expected_miou"] is None else f"{clip['expected_miou']:.3f}"
+        table.add_row(escape(clip["clip"]), *counts, unsure, expected)
     console.print(table)
     running = project["round"]
     if running:
@@ -42,6 +44,10 @@ def _show_project(project: dict[str, Any], console: Console) -> None:
     elif project["new_labels"]:
         missing = project["labels_until_round"]
         console.print(f"{project['new_labels']} new labels; a round starts after {missing} more.")
+    if project["advice"]:
+        console.print(escape(project["advice"]))
+    for spot in (spot for clip in project["clips"] for spot in clip["spots"]):
+        console.print(f"[yellow]{escape(spot['sentence'])}[/]")
     for problem in project["problems"]:
         console.print(f"[yellow]{escape(problem)}[/]")
     if project["error"]:

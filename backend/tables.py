@@ -98,6 +98,8 @@ class Prediction(Base):
     rank: Mapped[int]
     score: Mapped[float]
     uncertainty: Mapped[float | None] = mapped_column(default=None)
+    # The mIoU to expect of the mask, from the reverse test; none before the clip has a label.
+    quality: Mapped[float | None] = mapped_column(default=None)
     # Where the mask is among the artifacts; none before the clip has a label.
     mask: Mapped[str | None] = mapped_column(default=None)
     # Mean confidence of each class's region, by class index.

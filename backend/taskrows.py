@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,7 @@ def task_rows(
                 "rank": rank,
                 "score": float(ladder[rank]),
                 "uncertainty": float(np.mean([record.uncertainty[m] for m in members])),
+                "quality": _quality(record, members),
                 "mask": next((key for key in masks if files.artifacts.exists(key)), None),
                 "confidences": confidences,
             }
@@ -75,6 +76,11 @@ def first_frames(snapshot: Snapshot, places: Sequence[Place]) -> dict[str, list[
             if len(listed) < _FIRST_FRAMES:
                 listed.append(clip.shown_frame(frame) + 1)
     return found
+
+
+def _quality(record: ClipRecord, members: Iterable[int]) -> float | None:
+    known = [float(record.quality[m]) for m in members if np.isfinite(record.quality[m])]
+    return round(float(np.mean(known)), 4) if known else None
 
 
 def _confidences(record: ClipRecord, frame: int) -> dict[str, float]:

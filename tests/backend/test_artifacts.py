@@ -49,12 +49,15 @@ def test_reuse_survives_the_end_of_the_earlier_round(artifacts: Artifacts) -> No
     new = RoundFiles(artifacts, 1, "v1")
     mask = np.full((3, 3), 2, np.uint8)
     artifacts.write_mask(old.mask_key(5), mask)
-    record = ClipRecord(np.ones(1), np.ones((1, 2), np.float32), np.full((1, 2), np.nan), True)
+    nothing = np.full((1, 2), np.nan)
+    features = np.ones((1, 2), np.float32)
+    record = ClipRecord(np.ones(1), features, nothing, True, np.ones(1), {"held_out": {"3": 0.9}})
     old.write_record("clip", record)
     new.reuse_clip(old, "clip", [5, 6])
     artifacts.keep_rounds(1, ["v1"])
     np.testing.assert_array_equal(artifacts.read_mask(new.mask_key(5)), mask)
     assert new.read_record("clip").has_masks
+    assert new.read_record("clip").findings == {"held_out": {"3": 0.9}}
     assert not artifacts.exists(old.mask_key(5))
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from backend.artifacts import Artifacts
-from backend.formats import decode
+from backend.formats import decode, encode
 from backend.labelconfig import make_label_config, parse_label_config
 from backend.rounds import ClipFailedError, NothingToServeError, RoundRunner, make_version
 from backend.settings import load_settings
+from backend.status import status_of
 from backend.store import Store
 from backend.studio import StudioError
 from backend.tables import Round
@@ -58,6 +59,17 @@ class Scene:
         result = self.studio.prediction(index)["result"]
         return decode(result, config, self.clip.mask(index).shape)
 
+    def miou(self, indices: list[int]) -> float:
+        """Of the published masks, over these frames and the classes that occur."""
+        pairs = [(self.mask(i), self.clip.mask(i)) for i in indices]
+        scores = []
+        for label in range(len(self.clip.class_names)):
+            union = sum(int(((a == label) | (b == label)).sum()) for a, b in pairs)
+            both = sum(int(((a == label) & (b == label)).sum()) for a, b in pairs)
+            if union:
+                scores.append(both / union)
+        return float(np.mean(scores))
+
     def accuracy(self, indices: list[int]) -> float:
         return float(np.mean([(self.mask(i) == self.clip.mask(i)).mean() for i in indices]))
 
@@ -97,6 +109,41 @@ def test_labels_give_masks_on_every_frame_in_ranked_order(scene: Scene) -> None:
     assert list(predictions) == order
     rest = [predictions[task].uncertainty for task in order[3:-3]]
     assert rest == sorted(rest, reverse=True)
+
+
+def test_expected_quality_and_advice_are_told(scene: Scene) -> None:
+    scene.studio.label(1)
+    scene.round()
+    project = status_of(scene.store, scene.settings)["projects"][0]
+    assert "held_out" in project["clips"][0]
+    for index in (5, 9):
+        scene.studio.label(index)
+    row = scene.round()
+    project = status_of(scene.store, scene.settings)["projects"][0]
+    clip = project["clips"][0]
+    others = [i for i in range(FRAMES) if i not in (1, 5, 9)]
+    assert abs(clip["expected_miou"] - scene.miou(others)) < 0.15
+    assert set(clip["held_out"]) == {"1", "5", "9"}
+    assert clip["spots"] == []
+    assert project["advice"].startswith(f"Expected mIoU {project['expected_miou']:.2f}: ")
+    predictions = scene.store.predictions(row.id)
+    assert all(0 <= (p.quality or 0) <= 1 for p in predictions.values())
+    assert predictions[105].quality == 1.0
+
+
+def test_a_label_that_contradicts_its_neighbours_is_named(scene: Scene) -> None:
+    for index in (3, 5, 7):
+        scene.studio.label(index)
+    wrong = scene.clip.mask(5)
+    before = np.where(wrong == 1, 2, wrong).astype(np.uint8)
+    result = encode(before, parse_label_config(scene.studio.config))
+    scene.studio.task_rows[105]["annotations"][0]["result"] = result
+    scene.round()
+    (clip,) = status_of(scene.store, scene.settings)["projects"][0]["clips"]
+    names = scene.clip.class_names
+    found = {(spot["frame"], spot["labelled"], spot["expected"]) for spot in clip["spots"]}
+    assert (5, names[2], names[1]) in found
+    assert names[1] in clip["spots"][0]["sentence"]
 
 
 def test_regions_carry_their_confidence(scene: Scene) -> None:
