@@ -29,6 +29,7 @@ def choose(strategy: str, frames: int, budget: int) -> None:
         positions=np.arange(frames),
         clips=np.zeros(frames, dtype=np.int64),
         labelled={0: []},
+        clicks=rng.uniform(20, 200, frames),
         reach={0: Reach.from_confidence(rng.uniform(0.9, 1.0, frames - 1), span=96)},
     )
     measure(lambda: get_strategy(strategy).select(candidates, budget, 0))
