@@ -14,7 +14,6 @@ import numpy.typing as npt
 from model.clip import FrameSource
 from model.pipeline import ClipAnnotator
 from model.propagate import FrameResult, Progress
-from selection.uncertainty import entropy
 
 __all__ = ["FrameSummary", "appearances", "propagated"]
 
@@ -24,7 +23,8 @@ class FrameSummary:
     """What selection and the screen need to know of one frame.
 
     Attributes:
-        uncertainty: Mean entropy of the pixels, 0..1; 0 on a key frame.
+        uncertainty: Mean over the pixels of what is missing from certainty, 1 − confidence ×
+            probability of the chosen class, 0..1; 0 on a key frame.
         confidence: Mean probability of the chosen class over the frame, 0..1.
         confidences: The same over each class's region, by class index.
         feature: (C,) float32, for diversity.
@@ -70,7 +70,9 @@ def _summarise(result: FrameResult, feature: npt.NDArray[np.float32]) -> FrameSu
     pixels = np.bincount(mask.ravel(), minlength=classes)
     sums = np.bincount(mask.ravel(), weights=best.ravel(), minlength=classes)
     return FrameSummary(
-        uncertainty=0.0 if result.is_key else float(entropy(result.probabilities).mean()),
+        # Not entropy: with one source left, as beyond the last key frame, the probabilities are
+        # nearly one-hot, and sure of themselves just where the masks are worst.
+        uncertainty=0.0 if result.is_key else float((1 - result.confidence * best).mean()),
         confidence=float(best.mean()),
         confidences={int(k): float(sums[k] / pixels[k]) for k in np.flatnonzero(pixels)},
         feature=feature,
