@@ -1,6 +1,7 @@
 """Which samples to label next: uncertainty, then diversity, then an order over all tasks."""
 
 from selection.budget import Advice, Progress, expected_clicks, recommend, share
+from selection.clicks import boundary_clicks, correction_clicks
 from selection.disagreement import disagreement, temporal_disagreement
 from selection.diversity import core_set, facility_location, kmeans_centroids, spread
 from selection.granularity import Granularity, parse_granularity, partition
@@ -40,7 +41,9 @@ __all__ = [
     "Reach",
     "Strategy",
     "apart",
+    "boundary_clicks",
     "core_set",
+    "correction_clicks",
     "describe",
     "disagreement",
     "entropy",
