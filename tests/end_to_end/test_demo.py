@@ -35,6 +35,10 @@ sys.exit(demo(Path(sys.argv[1]), rendered=clip, once="--once" in sys.argv))
 SETTINGS = {"MASKLOOP_FINETUNE_SECONDS": "3"}
 
 
+def _hear_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Run:
     """A demo that runs."""
 
@@ -46,6 +50,8 @@ class Run:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **SETTINGS},
+                # Tests in a shell's background are started deaf to Ctrl-C; the demo must hear it.
+                preexec_fn=_hear_ctrl_c,
             )
 
     @property
@@ -144,7 +150,7 @@ def test_three_times_in_one_folder(folder: Path, clip: Path, tmp_path: Path) -> 
             [sys.executable, "-m", "backend.cli", "demo", "--folder", str(folder)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=200,
             check=False,
         )
         run.process.send_signal(signal.SIGINT)
