@@ -31,9 +31,11 @@ Mask = npt.NDArray[np.bool_]
 
 
 def masks(data: Path) -> Iterator[tuple[str, Mask]]:
-    """Masks by set: each class of some frames; then noise, the worst there is."""
-    paths = sorted(data.glob("*/*/masks/*.png"))
-    chosen = [path for path in paths if int(path.stem) % 20 == 0] if paths else []
+    """Masks by set: each class of two frames a clip; then noise, the worst there is."""
+    chosen: list[Path] = []
+    for folder in sorted(data.glob("*/*/masks")):
+        paths = sorted(folder.glob("*.png"))
+        chosen += [paths[0], paths[len(paths) // 2]]
     for path in chosen:
         values = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
         for value in np.setdiff1d(np.unique(values), (0, 255)):

@@ -48,9 +48,9 @@ def encode_rle(mask: npt.NDArray[np.bool_]) -> list[int]:
     if flat.ndim != 2 or flat.size == 0 or flat.size * _CHANNELS > _MOST_VALUES:
         raise ValueError(f"Expected a mask of shape (height, width), got shape {flat.shape}.")
     flat = flat.ravel()
-    begins = _run_begins(flat)
-    lengths: npt.NDArray[np.int64] = np.diff(begins, append=flat.size) * _CHANNELS
-    values: npt.NDArray[np.int64] = np.zeros(begins.size, dtype=np.int64)
+    ends = np.append(np.flatnonzero(flat[1:] != flat[:-1]) + 1, flat.size)
+    lengths: npt.NDArray[np.int64] = np.diff(ends, prepend=0).astype(np.int64) * _CHANNELS
+    values: npt.NDArray[np.int64] = np.zeros(ends.size, dtype=np.int64)
     values[0 if flat[0] else 1 :: 2] = 255
     lengths, values, long = _split(lengths, values)
     # Remainders of split runs keep the long field, however short they are.
@@ -111,20 +111,6 @@ def decode_rle(rle: Sequence[int], height: int, width: int) -> npt.NDArray[np.bo
     if not is_run.all():
         _fill_singles(pixels, data, ~is_run, first_value, lengths, ends)
     return pixels.reshape(height, width)
-
-
-def _run_begins(flat: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Where runs of equal values begin: found among bits, eight at a time."""
-    packed = np.packbits(flat)
-    before = (packed >> 1).astype(np.uint8)
-    before[1:] |= (packed[:-1] << 7).astype(np.uint8)
-    changes: npt.NDArray[np.uint8] = packed ^ before
-    changes[0] |= 128
-    filled = np.flatnonzero(changes)
-    byte, bit = np.nonzero(np.unpackbits(changes[filled].astype(np.uint8)).reshape(-1, 8))
-    begins = (filled[byte] * 8 + bit).astype(np.int64)
-    # The zeros that fill the last byte are no run.
-    return begins if begins[-1] < flat.size else begins[:-1]
 
 
 def _split(
