@@ -36,6 +36,8 @@ class Pair:
         backward: (1, H, W, 2) float32, t → t−1.
         seen_forward: (1, H, W) bool, pixels of t−1 that pass the check.
         seen_backward: (1, H, W) bool, pixels of t that pass.
+        labels: (2, H, W) int64, what was carried over to the two frames; None without that.
+        weights: (2, H, W) float32, 0 to 1, how far those labels can be trusted.
     """
 
     images: Tensor
@@ -43,6 +45,8 @@ class Pair:
     backward: Tensor
     seen_forward: Tensor
     seen_backward: Tensor
+    labels: Tensor | None = None
+    weights: Tensor | None = None
 
     def to(self, device: torch.device) -> Pair:
         """Move to a device."""
@@ -52,6 +56,8 @@ class Pair:
             self.backward.to(device),
             self.seen_forward.to(device),
             self.seen_backward.to(device),
+            None if self.labels is None else self.labels.to(device),
+            None if self.weights is None else self.weights.to(device),
         )
 
 
@@ -255,10 +261,14 @@ class ClipBatches:
         self._carried_order[:] = state["carried_order"]
 
     def pair(self) -> Pair | None:
-        """Draw two consecutive frames, with the flow between them; None in a clip of one."""
+        """Draw two consecutive frames, with the flow between them; None in a clip of one.
+
+        Where labels were carried over, the two are frames that have some.
+        """
         if len(self._source) < 2:
             return None
-        index = int(self._rng.integers(1, len(self._source)))
+        both = [index for index in self._carried if index - 1 in self._carried]
+        index = int(self._rng.choice(both) if both else self._rng.integers(1, len(self._source)))
         before, after = self.frame(index - 1), self.frame(index)
         flows = self._flows.get(index)
         if flows is None:
@@ -274,4 +284,13 @@ class ClipBatches:
             torch.from_numpy(backward)[None],
             torch.from_numpy(forward_backward_check(forward, backward))[None],
             torch.from_numpy(forward_backward_check(backward, forward))[None],
+            *self._carried_to(index - 1, index),
         )
+
+    def _carried_to(self, *indices: int) -> tuple[Tensor | None, Tensor | None]:
+        labels = [self._carried[index] for index in indices if index in self._carried]
+        if len(labels) < len(indices):
+            return None, None
+        masks = np.stack([label.mask for label in labels]).astype(np.int64)
+        weights = np.stack([label.weight for label in labels]).astype(np.float32)
+        return torch.from_numpy(masks), torch.from_numpy(weights / np.float32(255))

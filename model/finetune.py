@@ -251,21 +251,24 @@ class _Training:
         """Take one step and return its losses; None where it may not be taken."""
         settings = self.settings
         self._set_learning_rate(step)
-        images, labels, weights = self.batches.batch(settings.batch, settings.self_training)
         paired = settings.consistency > 0 and step % settings.consistency_every == 0
         pair = self.batches.pair() if paired else None
-        if pair is not None:
-            pair = pair.to(self.device)
-            images = torch.cat([images.to(self.device), pair.images])
+        pair = None if pair is None else pair.to(self.device)
+        if pair is not None and pair.labels is not None and pair.weights is not None:
+            # The pair is a batch in itself: consistency then costs next to nothing.
+            images, labels, weights = pair.images, pair.labels, pair.weights
+        else:
+            drawn = self.batches.batch(settings.batch, settings.self_training)
+            images, labels, weights = (part.to(self.device) for part in drawn)
+            if pair is not None:
+                images = torch.cat([images, pair.images])
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
-            logits = self.network.logits(images.to(self.device))
+            logits = self.network.logits(images)
         logits = logits.float()
-        total = weighted_cross_entropy(
-            logits[: settings.batch], labels.to(self.device), weights.to(self.device), self.weights
-        )
+        total = weighted_cross_entropy(logits[: len(labels)], labels, weights, self.weights)
         losses = {"supervised": total}
         if pair is not None:
-            before, after = logits[settings.batch :].softmax(dim=1).chunk(2)
+            before, after = logits[-2:].softmax(dim=1).chunk(2)
             losses["consistency"] = flow_consistency(
                 before, after, pair.forward, pair.backward, pair.seen_forward, pair.seen_backward
             )

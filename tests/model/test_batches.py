@@ -116,6 +116,24 @@ class TestPair:
         assert torch.equal(first.forward, second.forward)
         assert torch.equal(first.images, second.images)
 
+    def test_carried_labels_come_with_the_frames(self) -> None:
+        clip = MovingClip()
+        batches = _batches(clip, {0: clip.mask(0)})
+        pair = batches.pair()
+        assert pair is not None
+        assert pair.labels is None
+        told = iter([False, True])
+        batches.carry_labels(100, lambda: next(told))
+        for _ in range(4):
+            pair = batches.pair()
+            assert pair is not None
+            assert pair.labels is not None
+            assert pair.weights is not None
+            assert torch.equal(pair.images[0], to_tensor(clip.read(0)))
+            assert np.array_equal(pair.labels[0].numpy(), clip.mask(0))
+            assert bool((pair.weights[0] == 1).all())
+            assert (pair.labels[1].numpy() == clip.mask(1)).mean() > 0.9
+
     def test_one_frame_has_no_neighbour(self) -> None:
         assert _batches(MovingClip(frames=1)).pair() is None
 
