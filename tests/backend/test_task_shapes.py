@@ -149,6 +149,8 @@ def test_a_list_of_pictures_is_a_clip(make_world) -> None:
     world.label(7, drawn)
     row = world.round()
     assert row.labels == 2
+    (status,) = status_of(world.store, world.settings)["projects"]
+    assert status["clips"][0] | {"frames": FRAMES, "labelled": [1, 6]} == status["clips"][0]
     for index in range(FRAMES):
         found = decode(world.result(7), world.config, (HEIGHT, WIDTH), item=index)
         assert overlap(found == 1, squares(index) == 1) > 0.9
