@@ -10,7 +10,10 @@ from model.finetune import FinetuneSettings
 from model.pipeline import ClipAnnotator
 from model.propagate import PropagationSettings
 
-__all__ = ["annotator_for"]
+__all__ = ["annotator_for", "flow_name"]
+
+# The best propagation matches outlines, which DIS's refinement would smooth away.
+_SHARPER = {"dis": "dis-sharp"}
 
 
 def annotator_for(
@@ -21,11 +24,12 @@ def annotator_for(
     Raises:
         ValueError: A setting names a method, flow or network that there is not.
     """
+    everything = settings.method == "maskloop"
     return ClipAnnotator(
         source,
         class_names,
         method=settings.method,
-        flow=settings.flow,
+        flow=flow_name(settings),
         network=settings.network,
         finetune=FinetuneSettings(
             seconds=settings.finetune_seconds,
@@ -33,6 +37,14 @@ def annotator_for(
             seed=settings.seed,
             device=settings.device,
         ),
-        propagation=PropagationSettings(),
+        propagation=PropagationSettings.best() if everything else PropagationSettings(),
         device=settings.device,
     )
+
+
+def flow_name(settings: Settings) -> str:
+    """The flow estimator in use: for the method `maskloop` the sharper kind of the one that is set,
+    where there is one."""
+    if settings.method != "maskloop":
+        return settings.flow
+    return _SHARPER.get(settings.flow, settings.flow)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from backend.annotator import annotator_for
+from backend.annotator import annotator_for, flow_name
 from backend.frames import clip_frames
 from backend.media import MediaCache
 from backend.passes import appearances, propagated
@@ -123,7 +123,7 @@ class ClipWork:
         else:
             if self._files.has_network(self._clip.name):
                 self._annotator.load(self._files.network_path(self._clip.name))
-            estimate, findings = judge(self._annotator, labels, self._settings.flow)
+            estimate, findings = judge(self._annotator, labels, flow_name(self._settings))
             rows: list[npt.NDArray[np.float32]] = []
             for result, summary in propagated(self._annotator, self.source, labels, progress):
                 key = self._clip.keys[result.index]
