@@ -31,7 +31,8 @@ def annotator_for(
         method=settings.method,
         flow=flow_name(settings),
         network=settings.network,
-        finetune=FinetuneSettings(
+        finetune=FinetuneSettings.preset(
+            settings.preset,
             seconds=settings.finetune_seconds,
             consistency=settings.consistency,
             seed=settings.seed,

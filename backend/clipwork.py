@@ -76,11 +76,15 @@ class ClipWork:
                 f"{step.seconds_left:.0f} s left",
             )
 
+        path = self._files.network_path(self._clip.name)
         outcome, notes = None, []
         for warm_start in (*warm_starts, None):
             try:
                 outcome = self._annotator.finetune(
-                    self._labels(), warm_start=warm_start, progress=report
+                    self._labels(),
+                    warm_start=warm_start,
+                    resume=path.with_suffix(".training"),
+                    progress=report,
                 )
                 break
             except CheckpointError as error:
@@ -102,7 +106,7 @@ class ClipWork:
             "settings": {"network": self._settings.network, "method": self._settings.method},
             "figures": figures,
         }
-        self._annotator.save(self._files.network_path(self._clip.name), metadata)
+        self._annotator.save(path, metadata)
         return figures
 
     def propagate(self, *, progress: Callable[[int, int], None]) -> None:

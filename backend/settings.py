@@ -126,6 +126,10 @@ class Settings(BaseSettings):
     network: str = Field("compact", validation_alias=_name("MASKLOOP_NETWORK"))
     flow: str = Field("dis", validation_alias=_name("MASKLOOP_FLOW"))
     device: str = Field("cpu", validation_alias=_name("MASKLOOP_DEVICE"))
+    preset: Literal["fast", "hvsa"] = Field(
+        "fast", validation_alias=_name("MASKLOOP_PRESET"),
+        description="How the network is fine-tuned: fast on a CPU, or as HVSA does it.",
+    )  # fmt: skip
     finetune_seconds: float = Field(
         60.0, ge=0, le=86_400, validation_alias=_name("MASKLOOP_FINETUNE_SECONDS"),
         description="Longest time that fine-tuning may take for one clip in one round.",

@@ -78,6 +78,7 @@ def _clips(
     # Of clips that are one task, the last round knows what is inside.
     figures: dict[str, Any] = published.figures if published else {}
     inside, quality = figures.get("inside", {}), figures.get("quality", {})
+    fits = figures.get("fits", {})
     clips: dict[str, list[Frame]] = defaultdict(list)
     for frame in frames:
         clips[frame.clip].append(frame)
@@ -93,6 +94,7 @@ def _clips(
                 "masks": sum(p.mask is not None for p in known),
                 "uncertainty": round(sum(unsure) / len(unsure), 4) if unsure else None,
                 "expected_miou": quality.get(name, {}).get("expected_miou"),
+                "notes": (fits.get(name) or {}).get("notes", []),
                 "held_out": quality.get(name, {}).get("held_out", {}),
                 "spots": [_spot(name, spot) for spot in quality.get(name, {}).get("spots", [])],
                 **inside.get(name, {}),

@@ -46,6 +46,8 @@ def _show_project(project: dict[str, Any], console: Console) -> None:
         console.print(f"{project['new_labels']} new labels; a round starts after {missing} more.")
     if project["advice"]:
         console.print(escape(project["advice"]))
+    for note in (note for clip in project["clips"] for note in clip["notes"]):
+        console.print(escape(note))
     for spot in (spot for clip in project["clips"] for spot in clip["spots"]):
         console.print(f"[yellow]{escape(spot['sentence'])}[/]")
     for problem in project["problems"]:

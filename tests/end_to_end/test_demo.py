@@ -137,7 +137,8 @@ def test_three_times_in_one_folder(folder: Path, clip: Path, tmp_path: Path) -> 
     assert code == 0, run.text
     assert left == []
     assert run.text.count("Labelled frame") == 3
-    assert "Round 1: propagate" in run.text
+    # Which steps are seen depends on how long they take: the display asks now and then.
+    assert re.search(r"Round 1: (finetune|propagate|select|publish)", run.text)
     urls = re.findall(r"http://127\.0\.0\.1:(\d+)/projects/1/data", run.text)
     assert urls
     assert urls[0] != "8080"
