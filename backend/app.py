@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 # "Retrieve predictions" sends all selected tasks with their annotations in one call.
 _LARGEST_BODY = 512 * 1024 * 1024
 
-# Label Studio sends no credentials to /health checks of load balancers, and none with webhooks
-# even where the connection has them. Both tell nothing; a webhook is only a bell.
+# Load balancers ask for /health without credentials, and so come the webhooks that Label Studio
+# makes by itself, even where the connection has some. Neither tells anything: a webhook is a bell.
 _OPEN_ROUTES = frozenset({"/health", "/", "/webhook"})
 
 

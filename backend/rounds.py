@@ -316,7 +316,8 @@ class RoundRunner:
     def _settings_digest(self) -> str:
         settings = self.settings
         parts = (settings.method, settings.network, settings.flow, settings.unlabelled)
-        return repr((*parts, settings.consistency, settings.finetune_seconds))
+        fit = (settings.preset, settings.consistency, settings.finetune_seconds)
+        return repr((*parts, *fit))
 
     def _prune(self, row: Round) -> None:
         rounds = self.store.rounds(row.project_id)

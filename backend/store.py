@@ -179,12 +179,6 @@ class Store:
             query = select(Round).where(Round.project_id == project_id, Round.state == "running")
             return session.scalars(query.order_by(Round.id.desc())).first()
 
-    def last_done(self, project_id: int) -> Round | None:
-        """The last finished round of a project, or None."""
-        with self._session() as session:
-            query = select(Round).where(Round.project_id == project_id, Round.state == "done")
-            return session.scalars(query.order_by(Round.id.desc())).first()
-
     def start_round(self, project_id: int, make_version: Any, owner: str) -> Round:
         """Create a round.
 

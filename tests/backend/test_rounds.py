@@ -11,6 +11,7 @@ import pytest
 from backend.artifacts import Artifacts
 from backend.formats import decode, encode
 from backend.labelconfig import make_label_config, parse_label_config
+from backend.roundfiles import RoundFiles
 from backend.rounds import ClipFailedError, NothingToServeError, RoundRunner, make_version
 from backend.settings import load_settings
 from backend.status import status_of
@@ -220,6 +221,15 @@ def test_a_clip_that_did_not_change_is_not_worked_on_again(scene: Scene, monkeyp
     row = scene.round()
     assert scene.studio.version == row.version
     np.testing.assert_array_equal(scene.mask(8), before)
+
+
+def test_another_preset_works_on_a_clip_again(scene: Scene) -> None:
+    scene.studio.label(5)
+    scene.round()
+    scene.settings = scene.settings.model_copy(update={"preset": "hvsa"})
+    row = scene.round()
+    (clip,) = RoundFiles(scene.artifacts, 1, row.version).read_snapshot().clips
+    assert clip.reused_from is None
 
 
 def add_second_clip(scene: Scene) -> None:
