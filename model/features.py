@@ -6,11 +6,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["APPEARANCE_SIZE", "appearance"]
+__all__ = ["APPEARANCE_SIZE", "appearance", "appearance_map"]
 
 _SIDE = 128
 _CELLS = 4
 _ORIENTATIONS = 8
+_SQUARE = 8
 
 APPEARANCE_SIZE = _CELLS * _CELLS * (6 + _ORIENTATIONS)
 """Length of the descriptor."""
@@ -48,6 +49,26 @@ def appearance(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     texture = np.sqrt(_cells(votes).mean(axis=2)).ravel()
     descriptor = np.concatenate([_unit(colour), _unit(texture)]) / np.sqrt(2)
     return np.asarray(_unit(descriptor), dtype=np.float32)
+
+
+def appearance_map(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Describe a frame place by place, by colour and how it varies.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+
+    Returns:
+        (6, ⌈H/8⌉, ⌈W/8⌉) float32: mean and spread of Lab, in hundreds, in squares of 8 pixels.
+    """
+    height, width = image.shape[:2]
+    size = (-(-width // _SQUARE), -(-height // _SQUARE))
+    lab = cv2.cvtColor(image.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB)
+    lab /= np.float32(100)
+    mean = cv2.resize(lab, size, interpolation=cv2.INTER_AREA)
+    squares = cv2.resize(lab * lab, size, interpolation=cv2.INTER_AREA)
+    spread = np.sqrt(np.maximum(squares - mean * mean, 0))
+    both = np.concatenate([mean, spread], axis=-1, dtype=np.float32)
+    return np.ascontiguousarray(np.moveaxis(both, -1, 0))
 
 
 def _cells(array: NDArray[np.float32]) -> NDArray[np.float32]:

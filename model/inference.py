@@ -12,7 +12,7 @@ from model.batches import to_tensor, training_size
 from model.networks import Segmenter
 from model.propagate import Evidence
 
-__all__ = ["embed", "network_evidence", "predict"]
+__all__ = ["embed", "feature_map", "network_evidence", "predict"]
 
 
 @torch.no_grad()
@@ -86,7 +86,23 @@ def embed(
     Returns:
         (C,) float32.
     """
+    return feature_map(network, image, max_pixels=max_pixels, device=device).mean(axis=(1, 2))
+
+
+@torch.no_grad()
+def feature_map(
+    network: Segmenter,
+    image: NDArray[np.uint8],
+    *,
+    max_pixels: int = 512 * 384,
+    device: str | torch.device = "cpu",
+) -> NDArray[np.float32]:
+    """Describe a frame place by place, by the network's features.
+
+    Returns:
+        (C, h, w) float32, smaller than the image.
+    """
     network.eval()
     features = network.features(_prepare(image, max_pixels).to(device))
-    described: NDArray[np.float32] = features.float().mean(dim=(2, 3))[0].cpu().numpy()
+    described: NDArray[np.float32] = features[0].float().cpu().contiguous().numpy()
     return described

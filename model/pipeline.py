@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from model.checkpoint import load_checkpoint, save_checkpoint
 from model.clip import FrameSource
-from model.features import appearance
+from model.features import appearance, appearance_map
 from model.finetune import FinetuneProgress, FinetuneReport, FinetuneSettings
 from model.flow import get_flow
-from model.inference import embed, network_evidence
+from model.inference import embed, feature_map, network_evidence
 from model.judge import judges
 from model.keyframes import IGNORE, check_keys
 from model.networks import NetworkError, Segmenter, build, class_rows
@@ -300,6 +300,17 @@ class ClipAnnotator:
         if self._network is None:
             return appearance(image)
         return embed(
+            self._network,
+            image,
+            max_pixels=self.settings.max_pixels,
+            device=self.settings.device,
+        )
+
+    def feature_map(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Describe a frame place by place, (C, h, w) float32; see `embed`."""
+        if self._network is None:
+            return appearance_map(image)
+        return feature_map(
             self._network,
             image,
             max_pixels=self.settings.max_pixels,

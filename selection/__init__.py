@@ -1,5 +1,6 @@
 """Which samples to label next: uncertainty, then diversity, then an order over all tasks."""
 
+from selection.asking import SamplePool, answered, choose_samples, labelled_samples
 from selection.budget import Advice, Progress, expected_clicks, recommend, share
 from selection.clicks import boundary_clicks, correction_clicks
 from selection.disagreement import disagreement, temporal_disagreement
@@ -39,9 +40,12 @@ __all__ = [
     "NonFiniteWarning",
     "Progress",
     "Reach",
+    "SamplePool",
     "Strategy",
+    "answered",
     "apart",
     "boundary_clicks",
+    "choose_samples",
     "core_set",
     "correction_clicks",
     "describe",
@@ -53,6 +57,7 @@ __all__ = [
     "farthest_in_time",
     "get_strategy",
     "kmeans_centroids",
+    "labelled_samples",
     "least_confidence",
     "margin",
     "normalise",

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model.features import APPEARANCE_SIZE, appearance
+from model.features import APPEARANCE_SIZE, appearance, appearance_map
 
 
 def _image(seed: int) -> np.ndarray:
@@ -41,3 +41,15 @@ def test_a_plain_frame_has_finite_features(colour):
 def test_refuses_what_is_no_frame(shape):
     with pytest.raises(ValueError, match=r"a frame is \(H, W, 3\) uint8"):
         appearance(np.zeros(shape, np.uint8))
+
+
+def test_the_map_tells_places_apart():
+    image = np.zeros((20, 30, 3), np.uint8)
+    image[:, 16:] = (255, 0, 0)
+    found = appearance_map(image)
+    assert found.shape == (6, 3, 4)
+    assert found.dtype == np.float32
+    assert np.abs(found[:, 0, 0] - found[:, 0, 3]).max() > 0.3
+    np.testing.assert_allclose(found[:, 0, 0], found[:, 2, 0], atol=1e-5)
+    noisy = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    assert (appearance_map(noisy)[3:] > 0.05).all()

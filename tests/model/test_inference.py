@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.inference import embed, network_evidence, predict
+from model.inference import embed, feature_map, network_evidence, predict
 from model.networks import Segmenter, build
 from tests.model.moving import MovingClip
 
@@ -41,3 +41,13 @@ def test_embeddings_tell_frames_apart_and_not_their_size(network: Segmenter) -> 
     assert np.array_equal(first, again)
     assert not np.allclose(first, other)
     assert embed(network, clip.read(0), max_pixels=1000).shape == first.shape
+
+
+def test_the_feature_map_averages_to_the_embedding(network: Segmenter) -> None:
+    image = MovingClip().read(0)
+    places = feature_map(network, image, max_pixels=10**6)
+    assert places.ndim == 3
+    assert places.shape[1] > 1
+    np.testing.assert_allclose(
+        places.mean(axis=(1, 2)), embed(network, image, max_pixels=10**6), atol=1e-6
+    )
