@@ -62,12 +62,12 @@ def appearance_map(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """
     height, width = image.shape[:2]
     size = (-(-width // _SQUARE), -(-height // _SQUARE))
-    lab = cv2.cvtColor(image.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB)
-    lab /= np.float32(100)
+    scaled = cv2.cvtColor(image.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB)
+    lab: NDArray[np.float32] = np.asarray(scaled, dtype=np.float32) / np.float32(100)
     mean = cv2.resize(lab, size, interpolation=cv2.INTER_AREA)
-    squares = cv2.resize(lab * lab, size, interpolation=cv2.INTER_AREA)
+    squares = cv2.resize(np.square(lab), size, interpolation=cv2.INTER_AREA)
     spread = np.sqrt(np.maximum(squares - mean * mean, 0))
-    both = np.concatenate([mean, spread], axis=-1, dtype=np.float32)
+    both: NDArray[np.float32] = np.concatenate([mean, spread], axis=-1, dtype=np.float32)
     return np.ascontiguousarray(np.moveaxis(both, -1, 0))
 
 

@@ -86,7 +86,8 @@ def embed(
     Returns:
         (C,) float32.
     """
-    return feature_map(network, image, max_pixels=max_pixels, device=device).mean(axis=(1, 2))
+    places = feature_map(network, image, max_pixels=max_pixels, device=device)
+    return np.asarray(places.mean(axis=(1, 2)), dtype=np.float32)
 
 
 @torch.no_grad()
