@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from backend.answers import Answers
+from backend.columns import show_columns
 from backend.store import Store
 from backend.studio import Studio, StudioError
 from backend.tables import Round
@@ -26,6 +27,7 @@ def publish(
     row: Round,
     *,
     keep: int,
+    columns: bool = True,
     progress: Callable[[float], None],
 ) -> None:
     """Publish a round's predictions as a new model version.
@@ -40,6 +42,7 @@ def publish(
         answers: Says stored masks in Label Studio's words.
         row: The round.
         keep: Versions whose predictions stay in Label Studio.
+        columns: Whether the Data Manager shows rank, expected quality and round.
         progress: Called with the share done.
 
     Raises:
@@ -61,6 +64,8 @@ def publish(
             wanted = [task for task in wanted if task not in gone]
     if wanted:
         studio.set_model_version(row.project_id, row.version)
+        if columns:
+            show_columns(store, studio, row, wanted)
     studio.set_sampling(row.project_id)
     studio.ensure_ranked_tab(row.project_id)
     progress(0.9)

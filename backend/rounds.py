@@ -107,8 +107,7 @@ class RoundRunner:
             StudioError: When Label Studio can't be asked or refuses.
         """
         log.info("project %d: going back to %s", row.project_id, row.version)
-        answers, keep = self._answers, self.settings.keep_versions
-        publish(self.store, self.studio, answers, row, keep=keep, progress=lambda share: None)
+        self._show(row, lambda share: None)
         self.store.set_project(row.project_id, version=row.version)
 
     # Steps --------------------------------------------------------------------------------------
@@ -204,10 +203,20 @@ class RoundRunner:
         )
 
     def _publish(self, run: _Run) -> None:
-        answers, keep = self._answers, self.settings.keep_versions
-        publish(self.store, self.studio, answers, run.row, keep=keep, progress=run.report)
+        self._show(run.row, run.report)
 
     # What the steps share -----------------------------------------------------------------------
+
+    def _show(self, row: Round, progress: Callable[[float], None]) -> None:
+        publish(
+            self.store,
+            self.studio,
+            self._answers,
+            row,
+            keep=self.settings.keep_versions,
+            columns=self.settings.columns,
+            progress=progress,
+        )
 
     def _shown(self, run: _Run, label_config: str, task_id: int) -> list[dict[str, Any]]:
         """The result that people were shown of a task."""

@@ -122,6 +122,12 @@ class Settings(BaseSettings):
         description="How far a polygon may be from the mask's boundary, in pixels.",
     )  # fmt: skip
 
+    columns: bool = Field(
+        True, validation_alias=_name("MASKLOOP_COLUMNS"),
+        description="Whether the Data Manager shows rank, expected quality and round of each task, "
+        "as fields of its data.",
+    )  # fmt: skip
+
     # The model
     network: str = Field("compact", validation_alias=_name("MASKLOOP_NETWORK"))
     flow: str = Field("dis", validation_alias=_name("MASKLOOP_FLOW"))

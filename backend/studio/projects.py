@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from backend.studio.backends import Backends
+from backend.studio.columns import COLUMNS, RANKED, Columns
 from backend.studio.connection import StudioError
 
 __all__ = ["Projects"]
 
-_RANKED = "tasks:predictions_score"
 _SHOWN = ("id", "data", "total_annotations", "predictions_score")
 _UPLOADS = 50
 _UPLOAD_BYTES = 64 * 2**20
 _TASKS = 1000
 
 
-class Projects(Backends):
+class Projects(Backends, Columns):
     """The part of the client that sets a project up."""
 
     def create_project(self, title: str, label_config: str, **fields: Any) -> int:
@@ -55,7 +55,7 @@ class Projects(Backends):
         """
         tabs = self.request("GET", "/api/dm/views/", params={"project": project_id})
         ids = [int(tab["id"]) for tab in tabs]
-        ranked = next((tab for tab in tabs if tab["data"].get("ordering") == [_RANKED]), None)
+        ranked = next((tab for tab in tabs if tab["data"].get("ordering") == [RANKED]), None)
         if ranked is None:
             columns = self.request("GET", "/api/dm/columns/", params={"project": project_id})
             body = _ranked_tab(project_id, title, columns["columns"])
@@ -185,8 +185,10 @@ def _ranked_tab(
             "title": title,
             "type": "list",
             "target": "tasks",
-            "ordering": [_RANKED],
+            "ordering": [RANKED],
             "filters": {"conjunction": "and", "items": []},
             "hiddenColumns": {"explore": hidden, "labeling": hidden},
+            # Fields of the data are texts to the Data Manager unless it is told otherwise.
+            "columnsDisplayType": {f"tasks:data.{name}": "Number" for name in COLUMNS},
         },
     }
