@@ -8,6 +8,7 @@ from typing import Any, Literal
 from xml.sax.saxutils import quoteattr
 
 from backend.labeltags import LabelConfigError, Tag, read_tags
+from backend.querylayer import QueryLayer, find_query_layer, is_query_tag, layer_tag
 
 __all__ = ["BACKGROUND", "Control", "LabelConfig", "LabelConfigError", "make_label_config"]
 __all__ += ["parse_label_config"]
@@ -78,6 +79,8 @@ class LabelConfig:
             asked one by one (``perRegion``).
         framerate: What a video tag says of frames per second: a number, or ``$key`` of the task's
             data; empty for the screen's own 24.
+        queries: The layer that outlines the rectangles or super-pixels to label; None where whole
+            frames are labelled.
         notes: What of the configuration isn't served, in plain sentences.
     """
 
@@ -90,6 +93,7 @@ class LabelConfig:
     shown_as: dict[str, str] = field(default_factory=dict)
     instances: bool = False
     framerate: str = ""
+    queries: QueryLayer | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -164,10 +168,17 @@ def parse_label_config(xml: str) -> LabelConfig:
             f"at most {_MOST_LABELS} can be served."
         )
     kind, key = _source(target)
-    notes = tuple(
+    notes = [
         f"{node.describe()} isn't served: a project is served on one picture, {target.describe()}."
         for node, _ in able[1:]
-    )
+    ]
+    queries = find_query_layer(nodes, target)
+    if queries is not None and kind != "image":
+        queries = None
+        notes.append(
+            f"{target.describe()} shows several pictures: rectangles and super-pixels are only "
+            "asked for where a task is one frame; frames are asked for instead."
+        )
     return LabelConfig(
         to_name=target.get("name"),
         data_key=key,
@@ -178,16 +189,25 @@ def parse_label_config(xml: str) -> LabelConfig:
         shown_as=shown_as,
         instances=kind == "video" or _asks_one_by_one(target, nodes),
         framerate=target.get("framerate"),
-        notes=notes,
+        queries=queries,
+        notes=tuple(notes),
     )
 
 
-def make_label_config(labels: Sequence[str], colors: Sequence[str] | None = None) -> str:
+def make_label_config(
+    labels: Sequence[str],
+    colors: Sequence[str] | None = None,
+    queries: QueryLayer | None = None,
+) -> str:
     """A configuration with a brush for these labels, one frame per task.
+
+    For super-pixels there are polygons beside the brush, as the screen outlines these and a click
+    selects one; and there is a label for the background, which a super-pixel may be.
 
     Args:
         labels: Names of the labels.
         colors: A colour for each (``#rrggbb``); Label Studio chooses when not given.
+        queries: What is asked for, where it is not whole frames.
 
     Returns:
         The configuration as Label Studio takes it.
@@ -205,13 +225,24 @@ def make_label_config(labels: Sequence[str], colors: Sequence[str] | None = None
     for index, name in enumerate(names):
         color = f" background={quoteattr(colors[index])}" if colors is not None else ""
         lines.append(f"    <Label value={quoteattr(name)}{color}/>")
+    if queries is not None and queries.granularity.kind == "superpixel":
+        if not any(_is_background(name) for name in names):
+            lines.append(f'    <Label value="{BACKGROUND}" background="#a0a0a0"/>')
+        tags = [
+            *('  <Labels name="label" toName="image">', *lines, "  </Labels>"),
+            *(
+                '  <Polygon name="polygon" toName="image"/>',
+                '  <Brush name="brush" toName="image"/>',
+            ),
+        ]
+    else:
+        tags = ['  <BrushLabels name="brush" toName="image">', *lines, "  </BrushLabels>"]
     return "\n".join(
         [
             "<View>",
             '  <Image name="image" value="$image" zoom="true" zoomControl="true"/>',
-            '  <BrushLabels name="brush" toName="image">',
-            *lines,
-            "  </BrushLabels>",
+            *([] if queries is None else layer_tag(queries, "image")),
+            *tags,
             "</View>",
         ]
     )
@@ -219,7 +250,8 @@ def make_label_config(labels: Sequence[str], colors: Sequence[str] | None = None
 
 def _controls(target: Tag, nodes: list[Tag]) -> Iterator[Control]:
     """The tags that draw on an object, in the order in which we prefer to answer."""
-    here = [node for node in nodes if node.get("toname") == target.get("name")]
+    name = target.get("name")
+    here = [node for node in nodes if node.get("toname") == name and not is_query_tag(node)]
     separate = next((node for node in here if node.tag == "labels"), None)
     shapes = (_VIDEO_SHAPE,) if target.tag == "video" else _SHAPES
     for shape in shapes:
