@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from selection.budget import expected_clicks
-from selection.ranking import order
+from selection.ranking import apart, order
 from selection.reach import Reach
 from selection.strategies import Candidates, get_strategy
 
@@ -27,6 +27,8 @@ class ClipState:
         features: (N, C) float32; C may differ from clip to clip.
         reach: The temporal reach of the N frames, where it was measured.
         clicks: (N,) what the labels cost; NaN where there is none. None where it is not known.
+        skipped: (N,) bool: people skipped it, and it has no label; it is not chosen, and comes
+            last. None for no frame.
     """
 
     positions: npt.NDArray[np.int64]
@@ -35,6 +37,12 @@ class ClipState:
     features: npt.NDArray[np.float32]
     reach: Reach | None = None
     clicks: npt.NDArray[np.float64] | None = None
+    skipped: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def open(self) -> npt.NDArray[np.bool_]:
+        """(N,) the frames that may be chosen."""
+        return ~self.labelled if self.skipped is None else ~self.labelled & ~self.skipped
 
     @property
     def times(self) -> npt.NDArray[np.int64]:
@@ -58,14 +66,20 @@ class Ranked:
     chosen: bool
 
 
-def order_frames(clips: Sequence[ClipState], strategy: str, budget: int, seed: int) -> list[Ranked]:
+def order_frames(
+    clips: Sequence[ClipState], strategy: str, budget: int, seed: int, annotators: int = 1
+) -> list[Ranked]:
     """Order every unlabelled frame of a project, the chosen ones of this round first.
+
+    Frames that people skipped come after all others.
 
     Args:
         clips: The project's clips.
         strategy: Name in `selection.strategies`.
         budget: Frames to choose.
         seed: Seed of every random choice.
+        annotators: How many people label at the same time; what they have open together is then
+            not of the same moment of a clip.
 
     Returns:
         All unlabelled frames, first to label first.
@@ -73,13 +87,12 @@ def order_frames(clips: Sequence[ClipState], strategy: str, budget: int, seed: i
     Raises:
         ValueError: When there is no such strategy.
     """
-    places = [
-        (clip, int(frame))
-        for clip, state in enumerate(clips)
-        for frame in np.flatnonzero(~state.labelled)
-    ]
+    places = _places(clips, [state.open for state in clips])
+    late = _places(clips, [~state.labelled & ~state.open for state in clips])
+    late.sort(key=lambda place: -clips[place[0]].uncertainty[place[1]])
+    last = [Ranked(clip, frame, chosen=False) for clip, frame in late]
     if not places:
-        return []
+        return last
     costs = [state.expected_clicks() for state in clips]
     width = max(state.features.shape[1] for state in clips)
     candidates = Candidates(
@@ -92,9 +105,20 @@ def order_frames(clips: Sequence[ClipState], strategy: str, budget: int, seed: i
         reach={clip: state.reach for clip, state in enumerate(clips) if state.reach is not None},
     )
     ranked = order(candidates, get_strategy(strategy), budget, seed)
+    chosen = set(ranked[:budget].tolist())
+    moved = apart(ranked, candidates.positions, candidates.clips, annotators)
     return [
-        Ranked(places[index][0], places[index][1], chosen=place < budget)
-        for place, index in enumerate(ranked)
+        *(Ranked(places[i][0], places[i][1], chosen=i in chosen) for i in moved.tolist()),
+        *last,
+    ]
+
+
+def _places(
+    clips: Sequence[ClipState], wanted: Sequence[npt.NDArray[np.bool_]]
+) -> list[tuple[int, int]]:
+    """Clip and frame, by index, of the frames that are wanted."""
+    return [
+        (clip, int(frame)) for clip in range(len(clips)) for frame in np.flatnonzero(wanted[clip])
     ]
 
 

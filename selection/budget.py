@@ -53,7 +53,7 @@ def share(need: ArrayLike, most: ArrayLike, budget: int) -> NDArray[np.int64]:
             wanted[given < caps] = 1.0
             continue
         parts = left * wanted[open_clips] / wanted[open_clips].sum()
-        whole = np.minimum(np.floor(parts).astype(np.int64), (caps - given)[open_clips])
+        whole = np.minimum(np.floor(parts + 1e-9).astype(np.int64), (caps - given)[open_clips])
         if whole.any():
             given[open_clips] += whole
         else:
@@ -102,11 +102,13 @@ class Progress:
         granularity: What was labelled in it, such as "frame" or "rectangle:16".
         clicks: Clicks spent so far, this round included.
         quality: Expected quality without ground truth (mIoU), 0..1; NaN where not known yet.
+        samples: Samples labelled so far.
     """
 
     granularity: str
     clicks: int
     quality: float
+    samples: int = 0
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ def recommend(
     *,
     target: float,
     clicks: int | None = None,
+    samples: int | None = None,
     promise: Mapping[str, float] | None = None,
 ) -> Advice:
     """Advise what to do after the last of `rounds`.
@@ -137,12 +140,13 @@ def recommend(
         rounds: All rounds so far, oldest first.
         target: The quality wanted, 0..1.
         clicks: The most clicks in all; None is no limit.
+        samples: The most samples in all; None is no limit.
         promise: For each granularity the uncertainty that a click on its best samples is expected
             to remove (uncertainty × area, summed over the next samples, divided by their clicks).
             Granularities are compared with the last round's; without it none is advised.
 
     Returns:
-        The advice: stop where the target is reached, the clicks are spent, or the last two rounds
+        The advice: stop where the target is reached, the budget is spent, or the last two rounds
         gained next to nothing with no better granularity at hand; switch where another promises
         half as much again per click; else go on.
 
@@ -163,6 +167,10 @@ def recommend(
     if clicks is not None and last.clicks >= clicks:
         return Advice(
             "stop", last.granularity, f"All {clicks} clicks are spent ({last.clicks} so far)."
+        )
+    if samples is not None and last.samples >= samples:
+        return Advice(
+            "stop", last.granularity, f"All {samples} samples are labelled ({last.samples} so far)."
         )
     known = {name: value for name, value in (promise or {}).items() if np.isfinite(value)}
     here = known.get(last.granularity, 0.0)

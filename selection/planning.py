@@ -5,8 +5,10 @@ found for every n by dynamic programming over where the last of them is; the seg
 then share the budget so that the sum is least (a knapsack over n).
 
 Where it is known what labelling a frame would cost, dear frames are left for cheap ones that serve
-almost as well: a frame's price is its clicks, valued at what the last label of a plan without
-prices gains (the Lagrangian of the least loss for given clicks).
+almost as well: a frame's price is its clicks, valued at half of what the last label of a plan
+without prices gains (the whole is the Lagrangian of the least loss for given clicks; but a dear
+frame also serves the rounds to come). Where masks turn out less certain than the reach says, the
+loss between two labels counts for more (`selection.measured`).
 """
 
 from __future__ import annotations
@@ -18,10 +20,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from selection.measured import Ends, stakes
 from selection.reach import Reach
 
 __all__ = ["plan"]
 
+_PRICE = 0.5
+"""What a click counts for, of what the last label gains."""
 _MOST_STEPS = 1_500_000_000
 """Frames × span × labels that one segment's program may take; larger ones are halved."""
 _QUICK_STEPS = 100_000_000
@@ -40,6 +45,7 @@ class _Segment:
     right: int
     frames: NDArray[np.int64]
     prices: NDArray[np.float64]
+    stake: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ def plan(
     labelled: Mapping[int, Sequence[int]],
     budget: int,
     clicks: Mapping[int, NDArray[np.floating]] | None = None,
+    uncertainty: Mapping[int, NDArray[np.floating]] | None = None,
 ) -> list[tuple[int, int]]:
     """Choose the frames whose labels leave the least loss, for what they cost.
 
@@ -77,6 +84,8 @@ def plan(
         budget: How many to choose, over all clips.
         clicks: What labelling each frame of a clip is expected to cost, by frame; a clip may be
             missing, and NaN is not known: as dear as most.
+        uncertainty: How uncertain each frame's mask is, by frame, ≥ 0; of clips without a label
+            it is not read. A clip may be missing, and NaN is not known.
 
     Returns:
         min(budget, candidates) pairs (clip, frame), unique. The one that removes most loss first,
@@ -88,16 +97,17 @@ def plan(
     free: dict[int, NDArray[np.float64]] = {
         clip: np.zeros(len(reach)) for clip, reach in reaches.items()
     }
-    chosen, worth = _choose(reaches, candidates, labelled, budget, free)
+    by_ends = stakes(reaches, labelled, uncertainty or {})
+    chosen, worth = _choose(reaches, candidates, labelled, budget, free, by_ends)
     prices = free
     if chosen and clicks and worth > 0:
         prices = _prices(reaches, candidates, clicks, worth)
-        chosen, _ = _choose(reaches, candidates, labelled, budget, prices)
+        chosen, _ = _choose(reaches, candidates, labelled, budget, prices, by_ends)
     return _best_first(
         [
             segment
             for clip, frames in chosen.items()
-            for segment in _cut(clip, reaches, frames, labelled.get(clip, ()), prices)
+            for segment in _cut(clip, reaches, frames, labelled.get(clip, ()), prices, by_ends)
         ]
     )
 
@@ -108,12 +118,15 @@ def _choose(
     labelled: Mapping[int, Sequence[int]],
     budget: int,
     prices: Mapping[int, NDArray[np.float64]],
+    by_ends: Mapping[Ends, float],
 ) -> tuple[dict[int, list[int]], float]:
     """The frames chosen, by clip, and the loss that the last of them removes."""
     segments = [
         segment
         for clip in sorted(candidates)
-        for segment in _cut(clip, reaches, candidates[clip], labelled.get(clip, ()), prices)
+        for segment in _cut(
+            clip, reaches, candidates[clip], labelled.get(clip, ()), prices, by_ends
+        )
     ]
     total = sum(len(segment.frames) for segment in segments)
     budget = min(budget, total)
@@ -146,7 +159,7 @@ def _prices(
     clicks: Mapping[int, NDArray[np.floating]],
     worth: float,
 ) -> dict[int, NDArray[np.float64]]:
-    """Each frame's clicks in units of loss: `worth` for what most frames cost, 0 for that."""
+    """Each frame's clicks beyond what most frames cost, in units of loss; below: less than 0."""
     for clip, reach in reaches.items():
         if clip in clicks and len(clicks[clip]) < len(reach):
             raise ValueError(
@@ -164,7 +177,7 @@ def _prices(
     for clip, reach in reaches.items():
         own = np.asarray(clicks.get(clip, np.full(len(reach), np.nan)), dtype=np.float64)
         above = own[: len(reach)] / usual - 1.0 if usual > 0 else np.zeros(len(reach))
-        prices[clip] = worth * np.where(np.isfinite(above), above, 0.0)
+        prices[clip] = _PRICE * worth * np.where(np.isfinite(above), above, 0.0)
     return prices
 
 
@@ -174,6 +187,7 @@ def _cut(
     candidates: Sequence[int],
     labelled: Sequence[int],
     prices: Mapping[int, NDArray[np.float64]],
+    by_ends: Mapping[Ends, float],
 ) -> list[_Segment]:
     if clip not in reaches:
         raise ValueError(f"clip {clip} has candidates but no reach")
@@ -185,11 +199,14 @@ def _cut(
         raise ValueError(
             f"clip {clip} has {len(reach)} frames, but frame {int(everything.max())} is named"
         )
-    ends = np.concatenate([[-1], marks, [len(reach)]])
+    ends = [-1, *marks.tolist(), len(reach)]
     parts = np.split(frames, np.searchsorted(frames, marks))
     return [
-        _Segment(clip, reach, int(ends[i]), int(ends[i + 1]), part, prices[clip][part])
-        for i, part in enumerate(parts)
+        _Segment(
+            *(clip, reach, left, right, part, prices[clip][part]),
+            stake=by_ends.get((clip, left, right), 1.0),
+        )
+        for left, right, part in zip(ends[:-1], ends[1:], parts, strict=True)
         if len(part)
     ]
 
@@ -241,7 +258,7 @@ def _solve(segment: _Segment, cap: int) -> _Solution:
     shut = np.ones(size, dtype=bool)
     shut[segment.frames - low] = False
     price = np.zeros(size, dtype=np.float32)
-    price[segment.frames - low] = segment.prices
+    price[segment.frames - low] = segment.prices / segment.stake
     span = _span(reach, size, cap)
     half = span // 2
     near = np.ascontiguousarray(reach.between[low : low + size, span:0:-1])
@@ -272,7 +289,7 @@ def _solve(segment: _Segment, cap: int) -> _Solution:
         end = int(full.argmin())
         ends.append(end)
         costs.append(float(full[end]))
-    return _Solution(segment, np.array(costs), np.array(ends, dtype=np.int64), back)
+    return _Solution(segment, segment.stake * np.array(costs), np.array(ends, dtype=np.int64), back)
 
 
 def _jump(
@@ -332,7 +349,7 @@ def _best_first(segments: Sequence[_Segment]) -> list[tuple[int, int]]:
         """Put the best of the segment's frames `first` to `last` - 1 on the heap."""
         if first < last:
             segment = segments[which]
-            gains = segment.reach.gain(segment.frames[first:last], left, right)
+            gains = segment.stake * segment.reach.gain(segment.frames[first:last], left, right)
             gains -= segment.prices[first:last]
             pick = int(gains.argmax())
             heapq.heappush(

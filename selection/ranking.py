@@ -133,9 +133,10 @@ def order(
 ) -> NDArray[np.intp]:
     """Order all candidates of a project for the next round.
 
-    Clips with a labelled frame: what `strategy` chooses, then falling uncertainty. Clips without
-    one, where the strategy needs uncertainties: the first frames by diversity, spread over the
-    clip, then always the frame farthest in time from those before it. Where there are both kinds,
+    Clips with a labelled frame: what `strategy` chooses, then falling uncertainty; a strategy made
+    for one video chooses from each clip its share of the budget, by the sum of uncertainty. Clips
+    without one, where the strategy needs uncertainties: the first frames by diversity, spread over
+    the clip, then always the frame farthest in time from those before it. Where there are both,
     the budget is shared in proportion to their candidates and the two orders are interleaved.
 
     Args:
@@ -162,7 +163,7 @@ def order(
     if not len(fresh):
         return _ranked(candidates, strategy, budget, seed)
     if not strategy.needs_uncertainty:
-        picked = strategy.select(candidates, budget, seed)
+        picked = _chosen(candidates, strategy, budget, seed)
         left = np.ones(len(candidates), dtype=bool)
         left[picked] = False
         known = np.flatnonzero(left & has_labels)
@@ -182,7 +183,21 @@ def order(
 
 
 def _ranked(candidates: Candidates, strategy: Strategy, budget: int, seed: int) -> NDArray[np.intp]:
-    return rank(strategy.select(candidates, budget, seed), candidates.uncertainty)
+    return rank(_chosen(candidates, strategy, budget, seed), candidates.uncertainty)
+
+
+def _chosen(candidates: Candidates, strategy: Strategy, budget: int, seed: int) -> NDArray[np.intp]:
+    """What a strategy chooses; clip by clip where it was made for one video."""
+    clips, counts = np.unique(candidates.clips, return_counts=True)
+    if len(clips) < 2 or not getattr(strategy, "by_clip", False):
+        return strategy.select(candidates, budget, seed)
+    places = [np.flatnonzero(candidates.clips == clip) for clip in clips]
+    need = [float(candidates.uncertainty[own].sum()) for own in places]
+    picked = [
+        own[strategy.select(candidates.subset(own), part, seed)]
+        for own, part in zip(places, share(need, counts, budget).tolist(), strict=True)
+    ]
+    return _interleaved(*picked)
 
 
 def _first(candidates: Candidates, budget: int, seed: int) -> NDArray[np.intp]:

@@ -98,7 +98,9 @@ class Strategy(Protocol):
 
     `needs_uncertainty` says that it can't choose where no frame of a clip is labelled yet; there
     `ranking.order` takes the first frames by diversity instead. A strategy that chooses by
-    `Candidates.reach` says so with an attribute `needs_reach`, and it is measured for it.
+    `Candidates.reach` says so with an attribute `needs_reach`, and it is measured for it. One that
+    was made for a single video says so with `by_clip`: `ranking.order` then asks it clip by clip,
+    each for its share of the budget by need.
     """
 
     name: str
@@ -130,6 +132,7 @@ class HVSA:
 
     name: str = "hvsa"
     needs_uncertainty: bool = True
+    by_clip: bool = True
 
     def select(self, candidates: Candidates, budget: int, seed: int = 0) -> NDArray[np.intp]:
         """Choose; see `Strategy.select`."""
@@ -182,6 +185,7 @@ class Diversity:
 
     name: str = "diversity"
     needs_uncertainty: bool = False
+    by_clip: bool = True
 
     def select(self, candidates: Candidates, budget: int, seed: int = 0) -> NDArray[np.intp]:
         """Choose; see `Strategy.select`."""
@@ -193,6 +197,7 @@ class CoreSet:
 
     name: str = "core-set"
     needs_uncertainty: bool = False
+    by_clip: bool = True
 
     def select(self, candidates: Candidates, budget: int, seed: int = 0) -> NDArray[np.intp]:
         """Choose; see `Strategy.select`."""
@@ -204,6 +209,7 @@ class FacilityLocation:
 
     name: str = "facility-location"
     needs_uncertainty: bool = False
+    by_clip: bool = True
 
     def select(self, candidates: Candidates, budget: int, seed: int = 0) -> NDArray[np.intp]:
         """Choose; see `Strategy.select`."""
@@ -214,9 +220,10 @@ class TemporalReach:
     """The frames whose labels are expected to leave least uncertain, by flow, exactly.
 
     Dynamic programming over what each frame's label would explain of the frames around it
-    (`selection.reach`, `selection.planning`); clips share the budget by what they need, and dear
-    frames give way to cheap ones that serve almost as well. The frame that explains most comes
-    first. Needs neither labels nor features.
+    (`selection.reach`, `selection.planning`); clips share the budget by what they need, stretches
+    whose masks turned out uncertain get more of it, and dear frames give way to cheap ones that
+    serve almost as well. The frame that explains most comes first. Needs neither labels nor
+    features.
     """
 
     name: str = "reach"
@@ -237,8 +244,9 @@ class TemporalReach:
             clip: _long_enough(candidates.reach.get(clip), own, candidates.labelled.get(clip, ()))
             for clip, own in frames.items()
         }
-        clicks = _by_frame(candidates, reaches)
-        picked = plan(reaches, frames, candidates.labelled, count, clicks)
+        clicks = _by_frame(candidates, candidates.clicks, reaches)
+        unsure = _by_frame(candidates, candidates.uncertainty, reaches)
+        picked = plan(reaches, frames, candidates.labelled, count, clicks, unsure)
         chosen = [places[pair] for pair in picked]
         if len(chosen) < count:
             rest = np.setdiff1d(np.arange(len(candidates)), chosen)
@@ -247,17 +255,17 @@ class TemporalReach:
 
 
 def _by_frame(
-    candidates: Candidates, reaches: Mapping[int, Reach]
+    candidates: Candidates, values: NDArray[np.floating] | None, reaches: Mapping[int, Reach]
 ) -> dict[int, NDArray[np.float64]]:
-    """Expected clicks by clip and frame; NaN where they are not known."""
-    clicks: dict[int, NDArray[np.float64]] = {
+    """A value of each candidate by clip and frame; NaN where it is not known."""
+    found: dict[int, NDArray[np.float64]] = {
         clip: np.full(len(reach), np.nan) for clip, reach in reaches.items()
     }
-    if candidates.clicks is not None:
-        for clip, known in clicks.items():
+    if values is not None:
+        for clip, known in found.items():
             own = candidates.clips == clip
-            known[candidates.positions[own].astype(np.int64)] = candidates.clicks[own]
-    return clicks
+            known[candidates.positions[own].astype(np.int64)] = values[own]
+    return found
 
 
 def _long_enough(reach: Reach | None, frames: Sequence[int], labelled: Sequence[int]) -> Reach:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -57,3 +59,41 @@ def test_all_labelled_gives_nothing() -> None:
 def test_an_unknown_strategy_is_named() -> None:
     with pytest.raises(ValueError, match="nonsense"):
         order_frames([clip(3)], "nonsense", 1, 0)
+
+
+def test_skipped_frames_come_last_and_are_not_chosen() -> None:
+    state = clip(12, (0, 11))
+    skipped = np.zeros(12, bool)
+    skipped[[4, 7]] = True
+    order = order_frames([replace(state, skipped=skipped)], "hvsa", budget=4, seed=0)
+    assert {place.frame for place in order[-2:]} == {4, 7}
+    assert [place.chosen for place in order] == [True] * 4 + [False] * 6
+    assert len({place.frame for place in order}) == 10
+
+
+def test_a_clip_of_which_all_is_skipped_is_still_served() -> None:
+    state = replace(clip(3), skipped=np.ones(3, bool))
+    assert sorted(place.frame for place in order_frames([state], "hvsa", 2, 0)) == [0, 1, 2]
+
+
+def test_several_annotators_have_no_twins_open_together() -> None:
+    state = clip(60, (0, 59))
+    smooth = replace(state, uncertainty=np.linspace(0, 1, 60))
+    alone = [place.frame for place in order_frames([smooth], "uncertainty", 6, 0)]
+    three = [place.frame for place in order_frames([smooth], "uncertainty", 6, 0, annotators=3)]
+    assert sorted(alone) == sorted(three)
+
+    def twins(frames: list[int]) -> int:
+        pairs = zip(frames, frames[1:] + frames[:1], frames[2:] + frames[:2], strict=True)
+        return sum(abs(a - b) <= 2 or abs(a - c) <= 2 for a, b, c in pairs)
+
+    assert twins(alone[:40]) > 20
+    assert twins(three[:40]) <= 4
+
+
+def test_the_chosen_ones_stay_chosen_when_they_are_moved_apart() -> None:
+    state = clip(40, (0, 39))
+    alone = order_frames([state], "uncertainty", 8, 0)
+    three = order_frames([state], "uncertainty", 8, 0, annotators=3)
+    chosen = [{place.frame for place in order if place.chosen} for order in (alone, three)]
+    assert chosen[0] == chosen[1]

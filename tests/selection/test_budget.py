@@ -104,3 +104,11 @@ def test_expected_clicks_go_from_label_to_label():
 def test_expected_clicks_refuse(labelled, clicks):
     with pytest.raises(ValueError, match="0 or more"):
         expected_clicks([0], labelled, clicks)
+
+
+def test_advice_to_stop_when_all_samples_are_labelled():
+    history = [Progress("frame", 100, 0.8, samples=5), Progress("frame", 200, 0.9, samples=10)]
+    assert recommend(history, target=0.95, samples=11).action == "go on"
+    advice = recommend(history, target=0.95, samples=10)
+    assert advice.action == "stop"
+    assert "10 samples" in advice.reason

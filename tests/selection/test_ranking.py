@@ -171,3 +171,11 @@ def test_apart_leaves_one_annotator_s_order_and_what_is_apart_alone():
     assert apart([3, 1, 2, 0], spread_out, [0] * 4, 3).tolist() == [3, 1, 2, 0]
     with pytest.raises(ValueError, match="annotators"):
         apart([0], [0], [0], 0)
+
+
+def test_a_strategy_for_one_video_is_asked_clip_by_clip():
+    candidates = make([40, 40], {0: [0, 39], 1: [0, 39]})
+    candidates.uncertainty[candidates.clips == 0] = 0.1
+    candidates.uncertainty[candidates.clips == 1] = 0.3
+    found = order(candidates, get_strategy("hvsa"), 8)
+    assert np.bincount(candidates.clips[found[:8]], minlength=2).tolist() == [2, 6]
