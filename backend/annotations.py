@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["choose_annotation", "label_digest"]
+__all__ = ["choose_annotation", "label_digest", "submitted_annotations"]
 
 # What of a region makes a label: not its id, its score or where it came from.
 _SAYS = (
@@ -33,19 +33,23 @@ def choose_annotation(task: Mapping[str, Any]) -> dict[str, Any] | None:
     Returns:
         The annotation, or None when the task has no label.
     """
+    submitted = submitted_annotations(task)
+    return submitted[-1] if submitted else None
+
+
+def submitted_annotations(task: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All annotations of a task that are labels, the one that counts most last."""
     submitted = [
         annotation
         for annotation in task.get("annotations") or []
         if isinstance(annotation, dict) and not annotation.get("was_cancelled")
     ]
-    if not submitted:
-        return None
 
     def order(annotation: dict[str, Any]) -> tuple[bool, str, int]:
         when = annotation.get("updated_at") or annotation.get("created_at") or ""
         return bool(annotation.get("ground_truth")), str(when), int(annotation.get("id") or 0)
 
-    return max(submitted, key=order)
+    return sorted(submitted, key=order)
 
 
 def label_digest(annotation: Mapping[str, Any] | None) -> str | None:

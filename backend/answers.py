@@ -16,6 +16,7 @@ from backend.formats.cleaning import clean
 from backend.formats.masks import class_id
 from backend.formats.videorectangle import Box, box_of, encode_track
 from backend.labelconfig import LabelConfig, parse_label_config
+from backend.queryregions import rectangles, superpixels
 from backend.roundfiles import RoundFiles
 from backend.snapshot import ClipSnapshot
 from backend.store import Store
@@ -74,9 +75,15 @@ class Answers:
     def _result(
         self, task_id: int, prediction: Prediction, row: Round, config: LabelConfig
     ) -> list[dict[str, Any]]:
-        if prediction.mask is None:
-            return []
         clip = self._clips_by_task(row).get(task_id)
+        layer = config.queries
+        asked = None
+        if layer is not None:
+            files = RoundFiles(self._artifacts, row.project_id, row.version)
+            asked = self._read(files.query_key(task_id))
+        if prediction.mask is None:
+            # Before there are masks, frames are asked for whole, whatever the samples.
+            return [] if layer is None or asked is None else rectangles(asked, config, layer)
         if clip is not None and clip.is_task:
             return self._of_clip(prediction, row, clip, config)
         if clip is not None:
@@ -87,13 +94,21 @@ class Answers:
         mask = self._read(prediction.mask)
         if mask is None:
             return []
+        if layer is not None and asked is not None and layer.granularity.kind == "superpixel":
+            return superpixels(asked, mask, [name for name, _ in channels], config, self._options)
         key_frame = clip is not None and clip.task_ids.index(task_id) in clip.key_frames
-        return encode(
+        result = encode(
             mask,
             config,
             channels=channels,
             scores=_scores(prediction.confidences),
             options=self._of_frame(key_frame),
+        )
+        # Last, so that their outlines lie on top.
+        return (
+            result
+            if layer is None or asked is None
+            else [*result, *rectangles(asked, config, layer)]
         )
 
     def _of_frame(self, key_frame: bool) -> EncodeOptions:

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from backend.annotator import annotator_for, flow_name
+from backend.annotator import annotator_for
 from backend.frames import clip_frames
 from backend.media import MediaCache
-from backend.passes import appearances, propagated
+from backend.passes import appearances, propagated, uncertainty_map
 from backend.quality import judge
+from backend.querylayer import QueryLayer
 from backend.reaches import kept_reach, wants_reach
 from backend.roundfiles import ClipRecord, RoundFiles
+from backend.samplework import ClipSamples
 from backend.settings import Settings
 from backend.snapshot import ClipSnapshot
 from model.checkpoint import CheckpointError
@@ -36,6 +38,7 @@ class ClipWork:
         clip: The clip as it was collected.
         media: Fetches frames.
         settings: The service's settings.
+        queries: What is asked for, where it is not whole frames.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class ClipWork:
         clip: ClipSnapshot,
         media: MediaCache,
         settings: Settings,
+        queries: QueryLayer | None = None,
     ) -> None:
         self._files = files
         self._clip = clip
@@ -51,6 +55,8 @@ class ClipWork:
         self._class_names = clip.class_names
         self._settings = settings
         self.source = clip_frames(media, clip)
+        asks = queries is not None and not clip.is_task
+        self.samples = ClipSamples(files, clip, self.source, queries) if asks and queries else None
 
     def finetune(
         self, *, warm_starts: Sequence[Path], progress: Callable[[float, str], None]
@@ -124,10 +130,12 @@ class ClipWork:
         labels = self._labels()
         if not labels:
             features = appearances(self._annotator, self.source)
+            if self.samples is not None:
+                self.samples.ask_whole()
         else:
             if self._files.has_network(self._clip.name):
                 self._annotator.load(self._files.network_path(self._clip.name))
-            estimate, findings = judge(self._annotator, labels, flow_name(self._settings))
+            estimate, findings = judge(self._annotator, labels)
             rows: list[npt.NDArray[np.float32]] = []
             for result, summary in propagated(self._annotator, self.source, labels, progress):
                 key = self._clip.keys[result.index]
@@ -136,6 +144,14 @@ class ClipWork:
                 for index, value in summary.confidences.items():
                     confidences[result.index, index] = value
                 rows.append(summary.feature)
+                if self.samples is not None:
+                    self.samples.describe(
+                        result.index,
+                        uncertainty=uncertainty_map(result),
+                        features=self._annotator.feature_map(self.source.read(result.index)),
+                        mask=result.mask,
+                        label=labels.get(result.index),
+                    )
                 quality[result.index] = estimate.add(result)
             features = np.stack(rows)
             findings["expected_miou"] = round(estimate.mean_iou, 4)

@@ -61,8 +61,15 @@ class Collector:
             if tasks:
                 wishes = wishes_of(tasks, self.config, [])
                 more = [*(wishes.categories or ()), wishes.unlabelled or "", str(self._objects)]
+                if self.config.queries is not None:
+                    more += [str(self.config.queries), *_open_tasks(tasks)]
                 clips.append((tasks, parts, more))
         snapshot = take_snapshot(clips, self.config.class_names, settings_digest)
+        snapshot.queries = self.config.queries
+        if self.config.queries is not None:
+            open_tasks = set(_open_tasks(frame for tasks, *_ in clips for frame in tasks))
+            for clip in snapshot.clips:
+                clip.open_again = [i for i in clip.labelled if str(clip.task_ids[i]) in open_tasks]
         snapshot.set_aside = {str(task_id): digest for task_id, digest in self.set_aside.items()}
         return snapshot
 
@@ -92,6 +99,7 @@ class Collector:
             reader = ClipLabels(
                 clip,
                 {task.task_id: task.results or [] for task in members},
+                {task.task_id: task.submitted for task in members},
                 self.config,
                 clip_frames(self.media, clip),
                 objects,
@@ -107,6 +115,9 @@ class Collector:
 
     @property
     def _objects(self) -> bool:
+        layer = self.config.queries
+        if layer is not None and layer.granularity.kind == "superpixel":
+            return False  # A super-pixel has a class; of which object it is, nobody says.
         return self.config.instances if self.objects == "auto" else self.objects == "on"
 
     def _parts(self, group: Iterable[SeenFrame]) -> tuple[list[SeenFrame], list[TaskParts]]:
@@ -140,3 +151,8 @@ class Collector:
         return ClipObjects(
             self.config.class_names, whole=wishes.categories, objects=self._objects, known=known
         )
+
+
+def _open_tasks(tasks: Iterable[SeenFrame]) -> list[str]:
+    """The labelled tasks that Label Studio serves again, as more annotations are wanted."""
+    return [str(task.task_id) for task in tasks if task.digest is not None and task.is_open]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from backend.artifacts import ArtifactError
-from backend.formats import FormatError
+from backend.asked import Submitted, read_answer
+from backend.formats import IGNORE, FormatError
 from backend.formats.regions import Drawn, drawn_regions
 from backend.formats.videorectangle import drawn_boxes
 from backend.labelconfig import LabelConfig
@@ -32,6 +33,7 @@ class ClipLabels:
     Attributes:
         clip: The clip.
         results: The regions of each task's label, by task id.
+        submitted: Where samples are asked for: the annotations of each task, by task id.
         config: What the labelling configuration asks for.
         source: The clip's frames, for their sizes.
         objects: Tells which region is which channel of the masks.
@@ -41,6 +43,7 @@ class ClipLabels:
 
     clip: ClipSnapshot
     results: Mapping[int, list[dict[str, Any]]]
+    submitted: Mapping[int, Sequence[Submitted]]
     config: LabelConfig
     source: FrameSource
     objects: ClipObjects
@@ -54,25 +57,43 @@ class ClipLabels:
             problems: A sentence is added for each label that can't be used.
 
         Yields:
-            ``(frame index, mask)`` of each label that can be used.
+            ``(frame index, mask)`` of each label that can be used and says something.
         """
         before: Mask | None = None
         for index in self.clip.labelled:
             try:
                 height, width = self.source.read(index).shape[:2]
-                before = self.objects.paint(
-                    self._drawn(index, (height, width)),
-                    (height, width),
-                    uncovered=255 if self.ignore else 0,
-                    predicted=self._predicted(index, (height, width)),
-                    before=before,
-                )
+                mask = self._mask(index, (height, width), before)
             except (FormatError, MediaError, ClipError) as error:
                 where = f"task {self.clip.task_ids[index]} (clip {self.clip.name!r}"
                 item = f", frame {self.clip.items[index]})" if self.clip.is_task else ")"
                 problems.append(f"The label of {where}{item} is unused: {error}")
                 continue
-            yield index, before
+            if (mask != IGNORE).any():
+                yield index, mask
+                before = mask
+
+    def _mask(self, index: int, size: tuple[int, int], before: Mask | None) -> Mask:
+        layer = self.config.queries
+        if layer is None:
+            return self._painted(self._drawn(index, size), index, size, before)
+        mask = np.full(size, IGNORE, dtype=np.uint8)
+        for submitted in self.submitted[self.clip.task_ids[index]]:
+            answer = read_answer(submitted, self.config, layer, size)
+            painted = self._painted(answer.regions, index, size, before)
+            np.copyto(mask, painted, where=answer.known & (painted != IGNORE))
+        return mask
+
+    def _painted(
+        self, drawn: Iterable[Drawn], index: int, size: tuple[int, int], before: Mask | None
+    ) -> Mask:
+        return self.objects.paint(
+            drawn,
+            size,
+            uncovered=IGNORE if self.ignore else 0,
+            predicted=self._predicted(index, size),
+            before=before,
+        )
 
     def _drawn(self, index: int, size: tuple[int, int]) -> Iterator[Drawn]:
         results = self.results[self.clip.task_ids[index]]

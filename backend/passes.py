@@ -15,7 +15,7 @@ from model.clip import FrameSource
 from model.pipeline import ClipAnnotator
 from model.propagate import FrameResult, Progress
 
-__all__ = ["FrameSummary", "appearances", "propagated"]
+__all__ = ["FrameSummary", "appearances", "propagated", "uncertainty_map"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class FrameSummary:
 
     Attributes:
         uncertainty: Mean over the pixels of what is missing from certainty, 1 − confidence ×
-            probability of the chosen class, 0..1; 0 on a key frame.
+            probability of the chosen class, 0..1; 0 where a person labelled every pixel.
         confidence: Mean probability of the chosen class over the frame, 0..1.
         confidences: The same over each class's region, by class index.
         feature: (C,) float32, for diversity.
@@ -54,13 +54,24 @@ def propagated(
         Each frame's masks and summary, in the clip's order.
     """
     for result in annotator.propagate(labels, progress=progress):
-        feature = annotator.embed(source.read(result.index))
+        image = source.read(result.index) if result.image is None else result.image
+        feature = annotator.embed(image)
         yield result, _summarise(result, feature)
 
 
 def appearances(annotator: ClipAnnotator, source: FrameSource) -> npt.NDArray[np.float32]:
     """Features (N, C) of every frame before there is a label."""
     return np.stack([annotator.embed(source.read(index)) for index in range(len(source))])
+
+
+def uncertainty_map(result: FrameResult) -> npt.NDArray[np.float32]:
+    """What is missing from certainty in each pixel, (H, W) 0..1; 0 where a person labelled it.
+
+    Not entropy: with one source left, as beyond the last key frame, the probabilities are nearly
+    one-hot, and sure of themselves just where the masks are worst.
+    """
+    best = result.probabilities.max(axis=0)
+    return np.asarray(1 - result.confidence * best, dtype=np.float32)
 
 
 def _summarise(result: FrameResult, feature: npt.NDArray[np.float32]) -> FrameSummary:
@@ -70,9 +81,7 @@ def _summarise(result: FrameResult, feature: npt.NDArray[np.float32]) -> FrameSu
     pixels = np.bincount(mask.ravel(), minlength=classes)
     sums = np.bincount(mask.ravel(), weights=best.ravel(), minlength=classes)
     return FrameSummary(
-        # Not entropy: with one source left, as beyond the last key frame, the probabilities are
-        # nearly one-hot, and sure of themselves just where the masks are worst.
-        uncertainty=0.0 if result.is_key else float((1 - result.confidence * best).mean()),
+        uncertainty=float(uncertainty_map(result).mean()),
         confidence=float(best.mean()),
         confidences={int(k): float(sums[k] / pixels[k]) for k in np.flatnonzero(pixels)},
         feature=feature,

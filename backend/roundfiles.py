@@ -65,6 +65,14 @@ class RoundFiles:
         """Key of a frame's label as a mask."""
         return f"{self._folder}/labels/{frame}.png"
 
+    def samples_key(self, frame: int | str) -> str:
+        """Key of what a frame's rectangles or super-pixels are worth."""
+        return f"{self._folder}/samples/{frame}.npz"
+
+    def query_key(self, frame: int | str) -> str:
+        """Key of what is asked for on a frame; see `backend.samplework`."""
+        return f"{self._folder}/queries/{frame}.png"
+
     def network_key(self, clip: str) -> str:
         """Key of the network fine-tuned on a clip."""
         return f"{self._folder}/networks/{folder_name(clip)}.pt"
@@ -135,10 +143,11 @@ class RoundFiles:
         self.artifacts.reuse(self._record_key(clip), earlier._record_key(clip))
 
     def reuse_masks(self, earlier: RoundFiles, frames: list[str]) -> None:
-        """Take over an earlier round's masks of frames, where it has them."""
+        """Take over an earlier round's masks and queries of frames, where it has them."""
         for frame in frames:
-            if self.artifacts.exists(earlier.mask_key(frame)):
-                self.artifacts.reuse(self.mask_key(frame), earlier.mask_key(frame))
+            for key_of in (RoundFiles.mask_key, RoundFiles.samples_key, RoundFiles.query_key):
+                if self.artifacts.exists(key_of(earlier, frame)):
+                    self.artifacts.reuse(key_of(self, frame), key_of(earlier, frame))
 
     @property
     def _snapshot_key(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from backend.publish import publish
 from backend.quality import expected_of_project, for_people
 from backend.retention import kept_versions
 from backend.roundfiles import ClipRecord, RoundFiles
+from backend.samplework import ClipSamples, ask, valued_by_samples
 from backend.settings import Settings
 from backend.snapshot import ClipSnapshot, Snapshot
 from backend.store import Store
@@ -183,9 +184,13 @@ class RoundRunner:
             self._state(run, snapshot, clip, record)
             for clip, record in zip(snapshot.clips, records, strict=True)
         ]
+        samples = self._samples(run, snapshot, records)
+        states = valued_by_samples(states, samples)
         budget, seed = self.settings.budget, self.settings.seed + run.row.number
         order = order_frames(states, self.settings.strategy, budget, seed)
         places = [(place.clip, place.frame) for place in order]
+        chosen = [(place.clip, place.frame) for place in order if place.chosen]
+        asked = ask(samples, chosen, self.settings.strategy, seed)
         # Labelled tasks go last, and carry their own label should someone label them anew.
         for index, clip in enumerate(snapshot.clips):
             places += [(index, frame) for frame in clip.done]
@@ -198,7 +203,8 @@ class RoundRunner:
                 if record.findings
             },
             expected_miou=expected_of_project(records),
-            chosen=[places[rank] for rank, place in enumerate(order) if place.chosen],
+            chosen=chosen,
+            samples_asked=asked,
             first_frames=first_frames(snapshot, [(each.clip, each.frame) for each in order]),
         )
 
@@ -229,13 +235,25 @@ class RoundRunner:
         return Answers(self.store, self.artifacts, self.settings.encode_options)
 
     def _work(self, run: _Run, snapshot: Snapshot, clip: ClipSnapshot) -> ClipWork:
-        return ClipWork(run.files, clip, self.media, self.settings)
+        return ClipWork(run.files, clip, self.media, self.settings, snapshot.queries)
+
+    def _samples(
+        self, run: _Run, snapshot: Snapshot, records: Sequence[ClipRecord]
+    ) -> dict[int, ClipSamples]:
+        """The rectangles or super-pixels of clips that have masks, by the clip's index."""
+        works = {
+            index: self._work(run, snapshot, clip)
+            for index, (clip, record) in enumerate(zip(snapshot.clips, records, strict=True))
+            if record.has_masks
+        }
+        return {index: work.samples for index, work in works.items() if work.samples is not None}
 
     def _state(
         self, run: _Run, snapshot: Snapshot, clip: ClipSnapshot, record: ClipRecord
     ) -> ClipState:
         labelled = np.zeros(len(clip), dtype=bool)
         labelled[[*clip.labelled, *clip.done]] = True
+        labelled[clip.open_again] = False
         positions = np.array(clip.positions, dtype=np.int64)
         state = ClipState(positions, labelled, record.uncertainty, record.features)
         try:

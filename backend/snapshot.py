@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from backend.formats.videoclock import VideoClock
+from backend.querylayer import QueryLayer
+from selection.granularity import Granularity
 
 if TYPE_CHECKING:
     from backend.parts import TaskParts
@@ -34,6 +36,8 @@ class ClipSnapshot:
         class_names: A name for each of them, no two alike.
         timestamps: When each frame of a video is shown, in seconds; empty for pictures.
         rate: Frames per second by which the screen counts a video's frames.
+        open_again: Where samples are asked for: indices of the labelled frames that Label Studio
+            serves again, as their tasks want more annotations.
         key_frames: Indices of the frames whose label could be decoded.
         digest: Changes when a frame, a label or the classes change.
         reused_from: Version of the earlier round that already answers this very digest.
@@ -53,6 +57,7 @@ class ClipSnapshot:
     class_names: list[str] = field(default_factory=list)
     timestamps: list[float] = field(default_factory=list)
     rate: float = 0.0
+    open_again: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.task_ids)
@@ -94,7 +99,7 @@ class ClipSnapshot:
         """Indices of the frames of labelled tasks: Label Studio won't ask for them again."""
         if self.is_task:
             return list(range(len(self))) if self.task_digest is not None else []
-        return self.labelled
+        return [index for index in self.labelled if index not in self.open_again]
 
     @property
     def labels(self) -> dict[int, str | None]:
@@ -109,11 +114,13 @@ class Snapshot:
     """The clips of a project and the classes of its configuration (index 0 is background).
 
     Tasks that can't be served until they change are set aside, with the digests of their labels.
+    `queries` is what is asked for where it is not whole frames.
     """
 
     class_names: list[str]
     clips: list[ClipSnapshot]
     set_aside: dict[str, str | None] = field(default_factory=dict)
+    queries: QueryLayer | None = None
 
     @property
     def key_frames(self) -> int:
@@ -128,7 +135,11 @@ class Snapshot:
     def of(cls, record: dict[str, Any]) -> Snapshot:
         """From its JSON object."""
         clips = [ClipSnapshot(**clip) for clip in record["clips"]]
-        return cls(record["class_names"], clips, record.get("set_aside") or {})
+        queries = record.get("queries")
+        if queries is not None:
+            granularity = Granularity(**queries["granularity"])
+            queries = QueryLayer(**{**queries, "granularity": granularity})
+        return cls(record["class_names"], clips, record.get("set_aside") or {}, queries)
 
 
 def take_snapshot(

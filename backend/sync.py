@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from backend.annotations import choose_annotation, label_digest
+from backend.annotations import label_digest, submitted_annotations
+from backend.asked import Submitted
 from backend.clips import ClipIdentityError, FrameRef, identify, identify_clip
 from backend.labelconfig import LabelConfig, LabelConfigError, parse_label_config
 from backend.store import Store
@@ -37,6 +38,8 @@ class SeenFrame:
         digest: Digest of the label; None without one.
         results: The label's regions as Label Studio has them; None without a label.
         data: The task's data.
+        submitted: Where samples are asked for: all annotations, the one that counts most last.
+        is_open: Whether Label Studio still serves the task, though it has a label.
     """
 
     task_id: int
@@ -46,6 +49,8 @@ class SeenFrame:
     digest: str | None
     results: list[dict[str, Any]] | None
     data: Mapping[str, Any] = field(default_factory=dict)
+    submitted: tuple[Submitted, ...] = ()
+    is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +141,25 @@ def _seen(task: Mapping[str, Any], config: LabelConfig) -> SeenFrame:
         place = FrameRef(identify_clip(data, config.data_key, task_id), 0)
         url = data.get(config.data_key) or ""
         url = url[0] if isinstance(url, list) and url else url
-    annotation = choose_annotation(task)
+    annotations = submitted_annotations(task)
+    annotation = annotations[-1] if annotations else None
+    digest = label_digest(annotation)
+    asked: tuple[Submitted, ...] = ()
+    if config.queries is not None:
+        # Each annotation of a frame may label other samples: all of them together are its label.
+        asked = tuple(map(Submitted.of, annotations))
+        together = {"result": [region for each in asked for region in each.results]}
+        digest = label_digest(together if annotations else None)
     return SeenFrame(
         task_id=task_id,
         clip=place.clip,
         position=place.frame,
         url=str(url),
-        digest=label_digest(annotation),
+        digest=digest,
         results=None if annotation is None else list(annotation.get("result") or []),
         data=data,
+        submitted=asked,
+        is_open=not task.get("is_labeled", True),
     )
 
 

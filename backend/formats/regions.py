@@ -13,7 +13,7 @@ from backend.formats.errors import FormatError
 from backend.formats.registry import REGION_FORMATS
 from backend.labelconfig import Control, LabelConfig
 
-__all__ = ["Drawn", "drawn_regions", "labels_by_region", "region_results"]
+__all__ = ["Drawn", "check_size", "drawn_regions", "labels_by_region", "region_results"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def drawn_regions(
         try:
             if not isinstance(value, Mapping):
                 raise FormatError("it has no value")
-            _check_size(region, height, width)
+            check_size(region, height, width)
             pixels = REGION_FORMATS[control.shape].decode(value, height, width)
         except FormatError as error:
             raise FormatError(f"region {identity}: {error}") from None
@@ -101,7 +101,8 @@ def _texts(labels: Any) -> list[str]:
     return [str(label) for label in labels] if isinstance(labels, list) else []
 
 
-def _check_size(region: Mapping[str, Any], height: int, width: int) -> None:
+def check_size(region: Mapping[str, Any], height: int, width: int) -> None:
+    """Raise `FormatError` where a region was drawn on a picture of another size."""
     # `image_rotation` only says how the screen showed the picture: regions are in the coordinates
     # of the picture as it is, and so are `original_width` and `original_height`.
     drawn = (region.get("original_height"), region.get("original_width"))

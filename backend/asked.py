@@ -1,0 +1,128 @@
+"""Which pixels of an annotation count as labelled where rectangles or super-pixels are asked for.
+
+What a person was not asked for is unknown, not background; what a person drew is never lost:
+
+- Inside the submitted query rectangles everything counts, uncovered pixels too.
+- Rectangles asked for: outside of them nothing counts. Where all were taken away, the regions that
+  the person drew or changed count, where they are.
+- Super-pixels asked for: they count where they are, and so does what the person drew besides.
+- An annotation that was not made from a prediction has never shown a query, and is a label of the
+  whole frame, as in any other project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from backend.formats import REGION_FORMATS, FormatError
+from backend.formats.regions import Drawn, check_size, drawn_regions
+from backend.labelconfig import LabelConfig
+from backend.querylayer import QueryLayer
+
+__all__ = ["QUERY_ID", "Answer", "Submitted", "read_answer"]
+
+QUERY_ID = "query-"
+"""How the ids of queried regions begin; the screen keeps ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """An annotation as a person submitted it.
+
+    Attributes:
+        results: Its regions.
+        predicted: Whether it was made from a prediction, and so showed what was asked for.
+    """
+
+    results: list[dict[str, Any]]
+    predicted: bool
+
+    @classmethod
+    def of(cls, annotation: Mapping[str, Any]) -> Submitted:
+        """From Label Studio's annotation."""
+        results = [r for r in annotation.get("result") or [] if isinstance(r, dict)]
+        origins = {str(region.get("origin") or "") for region in results}
+        parent = annotation.get("parent_prediction") is not None
+        return cls(results, parent or bool(origins & {"prediction", "prediction-changed"}))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an annotation says.
+
+    Attributes:
+        regions: The regions to paint, in their order.
+        known: (H, W) bool: the pixels that count as labelled.
+    """
+
+    regions: list[Drawn]
+    known: npt.NDArray[np.bool_]
+
+
+def read_answer(
+    submitted: Submitted, config: LabelConfig, layer: QueryLayer, size: tuple[int, int]
+) -> Answer:
+    """Read an annotation of a frame.
+
+    Args:
+        submitted: The annotation.
+        config: What the labelling configuration asks for.
+        layer: Its query layer.
+        size: ``(height, width)`` of the frame.
+
+    Raises:
+        FormatError: When a region is damaged, or was drawn on a picture of another size.
+    """
+    fences = _fences(submitted.results, layer, size)
+    regions = list(drawn_regions(submitted.results, config, size))
+    by_person = _by_person(submitted.results)
+    drawn = [region for region in regions if region.id in by_person]
+    inside = np.zeros(size, dtype=bool) if fences is None else fences
+    if fences is None and not submitted.predicted:
+        return Answer(regions, np.ones(size, dtype=bool))
+    if fences is None:
+        return Answer(drawn, _covered(drawn, size))
+    if layer.granularity.kind == "superpixel":
+        inside = inside | _covered(drawn, size)
+    return Answer(regions, inside)
+
+
+def _fences(
+    results: Sequence[Mapping[str, Any]], layer: QueryLayer, size: tuple[int, int]
+) -> npt.NDArray[np.bool_] | None:
+    """(H, W) bool: inside the query rectangles; None where there is none."""
+    found = None
+    for region in results:
+        if region.get("from_name") != layer.name:
+            continue
+        try:
+            value = region.get("value")
+            if not isinstance(value, Mapping):
+                raise FormatError("it has no value")
+            check_size(region, *size)
+            pixels = REGION_FORMATS["rectangle"].decode(value, *size)
+        except FormatError as error:
+            raise FormatError(f"region {region.get('id')}: {error}") from None
+        found = pixels if found is None else found | pixels
+    return found
+
+
+def _by_person(results: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Ids of the regions that a person stands behind: drawn, changed, or asked for."""
+    return {
+        str(region.get("id"))
+        for region in results
+        if region.get("origin") != "prediction" or str(region.get("id")).startswith(QUERY_ID)
+    }
+
+
+def _covered(regions: Sequence[Drawn], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    covered = np.zeros(size, dtype=bool)
+    for region in regions:
+        covered |= region.pixels
+    return covered
