@@ -1,8 +1,6 @@
 """Test-time fine-tuning: a network learns one clip from its few labelled frames.
 
-The loss is HVSA's (WACV 2023), L = L_supervised + λ · L_consistency: cross-entropy on what is
-labelled, and flow consistency between consecutive frames of the whole clip. Labels carried over
-to other frames by propagation (`selftraining`) count as labels, weighed by how far they are sure.
+What each step minimises is `model.objective`'s; here is how many steps are taken, and how large.
 """
 
 from __future__ import annotations
@@ -20,10 +18,13 @@ from torch import Tensor
 
 from model.batches import ClipBatches
 from model.clip import FrameSource
+from model.devices import network_on
+from model.distributed import Crew
+from model.earlystop import HeldOut
 from model.flow import FlowEstimator
 from model.inference import embed, network_evidence
-from model.losses import flow_consistency, weighted_cross_entropy
 from model.networks import Segmenter
+from model.objective import Objective
 from model.optimizers import make_optimizer
 from model.presets import FinetuneSettings
 from model.resume import TrainingFile, fingerprint
@@ -71,8 +72,9 @@ class FinetuneReport:
         planned: Steps that the settings asked for.
         seconds: Time taken.
         losses: The last epoch's mean of each loss, by name.
-        stopped: "done" (all planned steps), "time", or "diverged" (a loss was not finite: the
-            weights are those of the last epoch whose losses were).
+        stopped: "done" (all planned steps), "time", "held-out" (the held-out frames' mIoU rose no
+            longer), or "diverged" (a loss was not finite: the weights are those of the last epoch
+            whose losses were).
         notes: Sentences for people on what was out of the ordinary.
     """
 
@@ -91,10 +93,14 @@ def finetune(
     *,
     flow: FlowEstimator,
     settings: FinetuneSettings,
+    held_out: Mapping[int, NDArray[np.uint8]] | None = None,
     resume: Path | None = None,
     progress: Callable[[FinetuneProgress], None] | None = None,
 ) -> FinetuneReport:
     """Fine-tune `network` in place on one clip.
+
+    Where `torchrun` started several processes (`model.distributed.joined`), all call this alike,
+    and train one network together.
 
     Args:
         network: The network, of as many classes as the masks name.
@@ -102,6 +108,9 @@ def finetune(
         labels: Frame index → (H, W) uint8 mask, 255 = ignore; one labelled frame is enough.
         flow: Estimates the flow of consecutive frames.
         settings: How.
+        held_out: Labels as above, of frames that are not learnt from: once their mIoU has not
+            risen for `FinetuneSettings.patience` epochs, the learning rate falls to zero within
+            one more, and training ends.
         resume: Where the state is kept after each epoch, for the caller to remove in the end.
             Where the same training was interrupted before, it goes on from there, and ends as it
             would have.
@@ -114,7 +123,7 @@ def finetune(
         ValueError: The labels do not fit the clip or the network.
         ClipError: A frame cannot be read.
     """
-    return _Training(network, source, labels, flow, settings, resume).run(progress)
+    return _Training(network, source, labels, flow, settings, held_out, resume).run(progress)
 
 
 class _Training:
@@ -125,13 +134,14 @@ class _Training:
         labels: Mapping[int, NDArray[np.uint8]],
         flow: FlowEstimator,
         settings: FinetuneSettings,
-        resume: Path | None,
+        held_out: Mapping[int, NDArray[np.uint8]] | None = None,
+        resume: Path | None = None,
     ) -> None:
         self.started = time.monotonic()
         self.settings = settings
         self.device = torch.device(settings.device)
-        self.network = network.to(self.device)
-        self.amp = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        self.crew = Crew(self.device)
+        self.network = network_on(network, self.device)
         self.batches = ClipBatches(
             source,
             labels,
@@ -139,9 +149,14 @@ class _Training:
             flow=flow,
             max_pixels=settings.max_pixels,
             augmentation=settings.augmentation,
-            rng=np.random.default_rng(settings.seed),
+            rng=np.random.default_rng(self.crew.seed(settings.seed)),
         )
-        self.weights = self._class_weights()
+        self.objective = Objective(self.batches, network.num_classes, settings, self.device)
+        self.held_out = None
+        if held_out and settings.patience:
+            self.held_out = HeldOut(
+                self.batches.frame, held_out, network.num_classes, settings.patience
+            )
         self.optimizer = make_optimizer(
             settings.optimizer, network, settings.learning_rate, settings.weight_decay
         )
@@ -149,49 +164,34 @@ class _Training:
         if resume is not None:
             what = repr(replace(settings, device="", seconds=0))
             self.kept = TrainingFile(resume, fingerprint(network, labels, what))
+        self.logits = self.crew.wrap(self.network)
         self.pace = self.elapsed = 0.0
         self.per_epoch = settings.steps_per_epoch or math.ceil(len(source) / settings.batch)
-        self.planned = settings.epochs * self.per_epoch
-
-    def _class_weights(self) -> Tensor | None:
-        """(K,) weights that a class's pixels count, shares^−balance, 1 on the average pixel."""
-        if self.settings.class_balance == 0:
-            return None
-        shares = self.batches.class_shares(self.network.num_classes)
-        weights = np.maximum(shares, 1e-4) ** -self.settings.class_balance
-        weights /= (weights * shares).sum()
-        return torch.tensor(weights, dtype=torch.float32, device=self.device)
+        self.wanted = self.planned = self.end = settings.epochs * self.per_epoch
 
     def run(self, progress: Callable[[FinetuneProgress], None] | None) -> FinetuneReport:
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self.settings.seed)
+            torch.manual_seed(self.crew.seed(self.settings.seed))
             self.network.train()
             try:
-                return self._run(progress)
+                return self._run(progress if self.crew.first else None)
             finally:
                 self.network.eval()
 
     def _run(self, progress: Callable[[FinetuneProgress], None] | None) -> FinetuneReport:
-        wanted = self.planned
-        per_epoch = self.per_epoch
         losses: dict[str, float] = {}
         sums: dict[str, list[float]] = {}
         if self.settings.self_training > 0:
             self.batches.carry_labels(self.settings.carried_frames, self._carried_enough)
-        step = since = 0
-        if self.kept is not None and (kept := self.kept.take_up(self.network, self.optimizer)):
-            chance, counts = kept
-            self.batches.set_chance(chance)
-            step, self.planned = int(counts["step"]), int(counts["planned"])
-            self.started -= counts["elapsed"]
+        step, since = self._take_up(), 0
         good = self._snapshot()
-        stopped, notes = "done", []
+        diverged, notes = False, []
         while step < self.planned:
             taken = self._step(step)
             if taken is None:
                 self.network.load_state_dict(good)
-                stopped = "diverged"
+                diverged = True
                 notes.append(
                     f"training diverged at step {step + 1} of {self.planned} (a loss was not"
                     f" finite); the weights are those of step {step - since}"
@@ -201,81 +201,88 @@ class _Training:
             since += 1
             for name, value in taken.items():
                 sums.setdefault(name, []).append(value)
-            elapsed = time.monotonic() - self.started
-            self._keep_pace(step, elapsed)
-            self._replan(step, wanted, elapsed)
-            if since == per_epoch or step >= self.planned:
+            if since == self.per_epoch:
+                self._look(step)
+            self._replan(step)
+            if since == self.per_epoch or step >= self.planned:
                 if self._finite():
                     good = self._snapshot()
                     self._keep(step)
                 losses = {name: sum(values) / len(values) for name, values in sums.items()}
                 sums, since = {}, 0
                 if progress is not None:
-                    progress(
-                        FinetuneProgress(
-                            math.ceil(step / per_epoch),
-                            math.ceil(self.planned / per_epoch),
-                            losses,
-                            self.pace * (self.planned - step),
-                        )
-                    )
-        if stopped == "done" and step < wanted:
-            stopped = "time"
+                    progress(self._progress(step, losses))
         elapsed = time.monotonic() - self.started
-        return FinetuneReport(step, wanted, elapsed, losses, stopped, tuple(notes))
+        stopped = self._stopped(step, diverged)
+        return FinetuneReport(step, self.wanted, elapsed, losses, stopped, tuple(notes))
+
+    def _take_up(self) -> int:
+        """Go on where the same training was interrupted; the steps taken so far."""
+        kept = self.kept.take_up(self.network, self.optimizer) if self.kept is not None else None
+        if kept is None:
+            return 0
+        chance, counts = kept
+        if self.crew.first:  # The others go on with chance of their own.
+            self.batches.set_chance(chance)
+        self.planned, self.end = int(counts["planned"]), int(counts["end"])
+        self.started -= counts["elapsed"]
+        if self.held_out is not None:
+            self.held_out.best, self.held_out.stale = counts["best"], int(counts["stale"])
+        return int(counts["step"])
 
     def _keep(self, step: int) -> None:
-        if self.kept is not None:
+        if self.kept is not None and self.crew.first:
             self.kept.write(
                 self.network,
                 self.optimizer,
                 self.batches.chance(),
                 step=step,
                 planned=self.planned,
+                end=self.end,
                 elapsed=time.monotonic() - self.started,
+                best=self.held_out.best if self.held_out is not None else 0.0,
+                stale=self.held_out.stale if self.held_out is not None else 0,
             )
 
-    def _keep_pace(self, step: int, elapsed: float) -> None:
+    def _look(self, step: int) -> None:
+        """See at an epoch's end whether held-out frames say that one more is enough."""
+        if self.held_out is None or self.end < self.wanted:
+            return
+        self.held_out.look(self.network, self.device)
+        if self.held_out.enough:
+            self.end = min(self.wanted, step + self.per_epoch)
+
+    def _replan(self, step: int) -> None:
+        """Plan as many of the wanted steps as there is time for, at the recent steps' pace."""
+        elapsed = time.monotonic() - self.started
         taken, self.elapsed = elapsed - self.elapsed, elapsed
         self.pace = taken if step <= _WARM_UP else self.pace + 0.1 * (taken - self.pace)
-
-    def _replan(self, step: int, wanted: int, elapsed: float) -> None:
-        """Plan as many of the wanted steps as there is time for, at the recent steps' pace."""
         left = self.settings.seconds - elapsed
         if left <= 0:
             self.planned = step
         elif step > _WARM_UP:
-            self.planned = min(wanted, step + 1 + int(min(left / max(self.pace, 1e-9), wanted)))
+            fit = step + 1 + int(min(left / max(self.pace, 1e-9), self.wanted))
+            self.planned = min(self.end, fit)
+        self.planned = self.crew.decided(self.planned)
+
+    def _progress(self, step: int, losses: dict[str, float]) -> FinetuneProgress:
+        done, planned = step / self.per_epoch, self.planned / self.per_epoch
+        left = self.pace * (self.planned - step)
+        return FinetuneProgress(math.ceil(done), math.ceil(planned), losses, left)
+
+    def _stopped(self, step: int, diverged: bool) -> str:
+        if diverged:
+            return "diverged"
+        if step >= self.wanted:
+            return "done"
+        return "held-out" if step >= self.end else "time"
 
     def _step(self, step: int) -> dict[str, float] | None:
         """Take one step and return its losses; None where it may not be taken."""
-        settings = self.settings
         self._set_learning_rate(step)
-        paired = settings.consistency > 0 and step % settings.consistency_every == 0
-        pair = self.batches.pair() if paired else None
-        pair = None if pair is None else pair.to(self.device)
-        if pair is not None and pair.labels is not None and pair.weights is not None:
-            # The pair is a batch in itself: consistency then costs next to nothing.
-            images, labels, weights = pair.images, pair.labels, pair.weights
-        else:
-            drawn = self.batches.batch(settings.batch, settings.self_training)
-            images, labels, weights = (part.to(self.device) for part in drawn)
-            if pair is not None:
-                images = torch.cat([images, pair.images])
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
-            logits = self.network.logits(images)
-        logits = logits.float()
-        total = weighted_cross_entropy(logits[: len(labels)], labels, weights, self.weights)
-        losses = {"supervised": total}
-        if pair is not None:
-            before, after = logits[-2:].softmax(dim=1).chunk(2)
-            losses["consistency"] = flow_consistency(
-                before, after, pair.forward, pair.backward, pair.seen_forward, pair.seen_backward
-            )
-            often = settings.consistency_every * settings.consistency
-            total = total + often * losses["consistency"]
+        total, losses = self.objective.losses(self.logits, step)
         self.optimizer.zero_grad(set_to_none=True)
-        if not bool(torch.isfinite(total)):
+        if not self.crew.all(torch.isfinite(total)):
             return None
         total.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)

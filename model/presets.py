@@ -34,6 +34,8 @@ class FinetuneSettings:
         self_training: Share of a batch's frames whose labels were carried over by propagation;
             0 learns from labelled frames alone.
         carried_frames: Frames that labels are carried over to, at most.
+        patience: Epochs without a rise in the held-out frames' mIoU that end the training, where
+            some are held out; 0 goes on.
         max_pixels: Frames are reduced to this size for the network.
         augmentation: How labelled frames are changed.
         seed: Of all chance.
@@ -53,6 +55,7 @@ class FinetuneSettings:
     class_balance: float = 0.5
     self_training: float = 0.66
     carried_frames: int = 200
+    patience: int = 2
     max_pixels: int = 320 * 240
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
@@ -70,6 +73,7 @@ class FinetuneSettings:
             "weight_decay": 0,
             "warm_up": 0,
             "carried_frames": 0,
+            "patience": 0,
             "seconds": 0,
         }
         for name, value in least.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -40,13 +41,28 @@ class Stages:
         self._resume = resume
         self._reports: list[FinetuneReport] = []
         self._epochs = 0
+        self._worth = 1.0
 
-    def run(self, labels: Mapping[int, NDArray[np.uint8]], *, share: float | None = None) -> None:
-        """Fine-tune for a share of the epochs and the time, or (None) for all that is left."""
+    def run(
+        self,
+        labels: Mapping[int, NDArray[np.uint8]],
+        *,
+        share: float | None = None,
+        held_out: Mapping[int, NDArray[np.uint8]] | None = None,
+    ) -> None:
+        """Fine-tune for a share of the epochs and the time, or (None) for all that is left.
+
+        Args:
+            labels: What is learnt, frame index → (H, W) uint8 mask, 255 = ignore.
+            share: As above.
+            held_out: Labels that are not learnt, but tell when more epochs are worth nothing.
+                Later parts then take fewer, as many fewer as this part took.
+        """
         settings, before = self._settings, self._epochs
         spent = time.monotonic() - self._started
         if share is None:
-            epochs, seconds = settings.epochs - before, settings.seconds - spent
+            epochs = math.ceil((settings.epochs - before) * self._worth)
+            seconds = settings.seconds - spent
         else:
             epochs, seconds = round(settings.epochs * share), (settings.seconds - spent) * share
         part = replace(
@@ -73,11 +89,15 @@ class Stages:
                 labels,
                 flow=self._flow,
                 settings=part,
+                held_out=held_out,
                 resume=self._part_file(),
                 progress=report,
             )
         )
         self._epochs += part.epochs
+        done = self._reports[-1]
+        if done.stopped == "held-out":
+            self._worth *= done.steps / done.planned
 
     def _part_file(self) -> Path | None:
         """Each part's state has a file of its own, beside the one named."""
@@ -91,11 +111,12 @@ class Stages:
             for part in range(len(self._reports)):
                 self._resume.with_name(f"{self._resume.name}-{part}").unlink(missing_ok=True)
         stopped = [report.stopped for report in self._reports]
+        reasons = ("diverged", "time", "held-out")
         return FinetuneReport(
             steps=sum(report.steps for report in self._reports),
             planned=sum(report.planned for report in self._reports),
             seconds=time.monotonic() - self._started,
             losses=self._reports[-1].losses,
-            stopped=next((reason for reason in ("diverged", "time") if reason in stopped), "done"),
+            stopped=next((reason for reason in reasons if reason in stopped), "done"),
             notes=(*notes, *(note for report in self._reports for note in report.notes)),
         )
