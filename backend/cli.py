@@ -102,12 +102,24 @@ def init(
             "are uploaded.",
         ),
     ] = None,
+    samples: Annotated[
+        str | None,
+        typer.Option(help="What people are asked for: frames, rectangles or superpixels."),
+    ] = None,
+    sample_size: Annotated[
+        int | None, typer.Option(help="Side of a rectangle or super-pixel, in pixels.")
+    ] = None,
+    sample_number: Annotated[
+        int | None, typer.Option(help="Rectangles or super-pixels to ask for on a frame.")
+    ] = None,
 ) -> None:
     """Make a Label Studio project of a clip: frames, labels, tasks, backend, order."""
-    from backend.init import BackendAddress, split_labels
+    from backend.init import BackendAddress, SampleWish, split_labels
     from backend.init import init as run
     from backend.studio import Studio
 
+    if samples is None and (sample_size is not None or sample_number is not None):
+        raise ValueError("a sample's size or number goes with --samples rectangles or superpixels")
     settings = _settings()
     url, key = settings.require_label_studio()
     result = run(
@@ -125,6 +137,7 @@ def init(
         fps=fps,
         image_format=image_format,
         document_root=document_root,
+        samples=None if samples is None else SampleWish(samples, sample_size, sample_number),
         console=_errors,
     )
     for sentence in result.done:

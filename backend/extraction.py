@@ -57,6 +57,12 @@ class SourceFrames:
         return len(self._chosen)
 
     @property
+    def size(self) -> tuple[int, int]:
+        """``(height, width)`` of the first frame."""
+        height, width = self._clip.read(self._chosen[0]).shape[:2]
+        return height, width
+
+    @property
     def folder(self) -> Path | None:
         """The folder whose images can all be used as they are, where there is one."""
         if isinstance(self._clip, FolderClip) and all(map(_is_shown, self._clip.paths)):

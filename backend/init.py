@@ -12,11 +12,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from backend.extraction import SourceFrames
-from backend.labelconfig import LabelConfigError, make_label_config, parse_label_config
+from backend.labelconfig import (
+    BACKGROUND,
+    LabelConfigError,
+    make_label_config,
+    parse_label_config,
+)
 from backend.placement import Put, placing
+from backend.querylayer import QueryLayer, layer_for
 from backend.studio import Studio
 
-__all__ = ["BackendAddress", "InitError", "InitResult", "init", "split_labels"]
+__all__ = ["BackendAddress", "InitError", "InitResult", "SampleWish", "init", "split_labels"]
 
 _PART = 50
 """Frames that are put into place, and lie on this disk for it, at a time."""
@@ -33,6 +39,21 @@ class BackendAddress:
     url: str
     username: str = ""
     password: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleWish:
+    """What people are to be asked for; see `backend.querylayer.layer_for`.
+
+    Attributes:
+        samples: ``frames``, ``rectangles`` or ``superpixels``.
+        size: Side of a sample in pixels; from the frame's size when not given.
+        number: Samples to ask for on a frame.
+    """
+
+    samples: str = "frames"
+    size: int | None = None
+    number: int | None = None
 
 
 @dataclass(slots=True)
@@ -83,6 +104,7 @@ def init(
     fps: float | None = None,
     image_format: str = "jpg",
     document_root: Path | None = None,
+    samples: SampleWish | None = None,
     console: Console | None = None,
 ) -> InitResult:
     """Make a Label Studio project of a clip, or add a clip to a project.
@@ -102,6 +124,8 @@ def init(
         image_format: "jpg" (quality 95) or "png", for frames that have to be written.
         document_root: Label Studio's local files document root, where it is on this machine: the
             frames are put below it. Without one they are uploaded.
+        samples: What people are asked for. When not given: whole frames, or what a project that
+            is there asks for.
         console: Shows progress; silent without one.
 
     Raises:
@@ -110,13 +134,16 @@ def init(
         StudioError: When Label Studio can't do its part.
     """
     frames = SourceFrames(source, fps=fps, image_format=image_format)
+    queries = _queries(samples, frames)
     clip = clip or source.resolve().stem
     result = InitResult(0, "", clip, 0, len(frames))
     if project_id is None:
         title = title or source.resolve().stem.ljust(3, "-")[:50]
-        project_id = _ensure_project(studio, title, labels, result.done)
+        project_id = _ensure_project(studio, title, labels, queries, result.done)
     else:
         _check_project(studio, project_id, labels)
+    if samples is not None:
+        _check_samples(studio.project(project_id), queries)
     result.project_id, result.url = project_id, f"{studio.url}/projects/{project_id}/data"
     studio.set_sampling(project_id)
     studio.ensure_ranked_tab(project_id)
@@ -135,7 +162,34 @@ def init(
     return result
 
 
-def _ensure_project(studio: Studio, title: str, labels: Sequence[str], done: list[str]) -> int:
+def _queries(samples: SampleWish | None, frames: SourceFrames) -> QueryLayer | None:
+    if samples is None:
+        return None
+    size = (0, 0) if samples.samples == "frames" else frames.size
+    try:
+        return layer_for(samples.samples, size, samples.size, samples.number)
+    except ValueError as error:
+        raise InitError(str(error)) from None
+
+
+def _check_samples(row: dict[str, Any], queries: QueryLayer | None) -> None:
+    """Raise `InitError` where a project asks for other samples."""
+    has = parse_label_config(str(row.get("label_config") or "")).queries
+    if has != queries:
+        raise InitError(
+            f"project {row['id']} asks for {has or 'frames'}, not for {queries or 'frames'} (size "
+            "and number); leave --samples out, or change the attributes of the RectangleLabels "
+            "tag in its labelling configuration"
+        )
+
+
+def _ensure_project(
+    studio: Studio,
+    title: str,
+    labels: Sequence[str],
+    queries: QueryLayer | None,
+    done: list[str],
+) -> int:
     found = [row for row in studio.projects(title) if row["title"] == title]
     if found:
         project_id = int(found[0]["id"])
@@ -150,9 +204,16 @@ def _ensure_project(studio: Studio, title: str, labels: Sequence[str], done: lis
         raise InitError("a new project needs labels; name them like this: --labels car,road")
     if not 3 <= len(title) <= 50:
         raise InitError(f"the title {title!r} has {len(title)} characters; 3 to 50 are allowed")
-    config = make_label_config(list(labels), _colors(len(labels)))
+    config = make_label_config(list(labels), _colors(len(labels)), queries)
     project_id = studio.create_project(title, config)
     done.append(f"Created project {project_id}, {title!r}, with labels {', '.join(labels)}.")
+    if queries is not None:
+        size = queries.granularity.size
+        kind = queries.granularity.kind.replace("superpixel", "super-pixel")
+        done.append(
+            f"Once it has masks it asks for {queries.number} {kind}s a frame, of {size}×{size} "
+            "pixels."
+        )
     return project_id
 
 
@@ -180,9 +241,14 @@ def _check_project(studio: Studio, project_id: int, labels: Sequence[str]) -> No
 
 def _has_labels(row: dict[str, Any], labels: Sequence[str]) -> bool:
     try:
-        return parse_label_config(str(row.get("label_config") or "")).labels == tuple(labels)
+        config = parse_label_config(str(row.get("label_config") or ""))
     except LabelConfigError:
         return False
+    wanted = tuple(labels)
+    if config.queries is not None and BACKGROUND not in map(str.casefold, wanted):
+        # `make_label_config` adds one where there are super-pixels.
+        return tuple(name for name in config.labels if name.casefold() != BACKGROUND) == wanted
+    return config.labels == wanted
 
 
 def _missing(studio: Studio, project_id: int, clip: str, frames: int) -> list[int]:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from backend.init import BackendAddress, InitError, init, split_labels
+from backend.init import BackendAddress, InitError, SampleWish, init, split_labels
 from backend.labelconfig import parse_label_config
 from backend.studio import StudioError
 from model.clip import ClipError, read_image
@@ -148,6 +148,54 @@ class TestNewProject:
     ) -> None:
         with pytest.raises(ClipError):
             run(studio, tmp_path / "nothing.mp4")
+        assert studio.calls == []
+
+
+class TestSamples:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "street"
+        folder.mkdir()
+        cv2.imwrite(str(folder / "0.png"), np.zeros((96, 128, 3), np.uint8))
+        return folder
+
+    @pytest.mark.parametrize(
+        ("wish", "asked"),
+        [
+            (SampleWish("rectangles"), "rectangle:16 8"),
+            (SampleWish("superpixels", 12, 20), "superpixel:12 20"),
+        ],
+    )
+    def test_the_project_says_what_it_asks_for(
+        self, studio: PlayedStudio, folder: Path, wish: SampleWish, asked: str
+    ) -> None:
+        result = run(studio, folder, samples=wish)
+        config = parse_label_config(studio.rows[1]["label_config"])
+        assert str(config.queries) == asked
+        assert config.class_names == ("background", "car", "road")
+        assert any("Once it has masks it asks for" in line for line in result.done)
+        # Again, the same and without a word on samples: the project is found.
+        assert run(studio, folder, samples=wish).added == 0
+        assert run(studio, folder).added == 0
+
+    def test_frames_need_no_layer(self, studio: PlayedStudio, folder: Path) -> None:
+        run(studio, folder, samples=SampleWish("frames"))
+        assert parse_label_config(studio.rows[1]["label_config"]).queries is None
+
+    def test_a_project_that_asks_for_something_else(
+        self, studio: PlayedStudio, folder: Path
+    ) -> None:
+        run(studio, folder)
+        with pytest.raises(InitError, match="asks for frames, not for rectangle:16 8"):
+            run(studio, folder, samples=SampleWish("rectangles"))
+        with pytest.raises(InitError, match="asks for frames"):
+            run(studio, folder, project_id=1, clip="b", samples=SampleWish("superpixels"))
+
+    def test_what_there_is_not(self, studio: PlayedStudio, folder: Path) -> None:
+        with pytest.raises(InitError, match="frames, rectangles or superpixels"):
+            run(studio, folder, samples=SampleWish("pixels"))
+        with pytest.raises(InitError, match="4 to 96 pixels"):
+            run(studio, folder, samples=SampleWish("rectangles", 97))
         assert studio.calls == []
 
 
