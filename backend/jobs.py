@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from backend.effort import count_clicks
 from backend.jobqueue import Queue
 from backend.rounds import NothingToServeError, RoundRunner, make_version
 from backend.settings import Settings
@@ -102,6 +103,8 @@ class Foreman:
             values: dict[str, Any] = {"fingerprint": fingerprint, "looked_at": project.rung_at}
             if remember(self.store, project.id, view):
                 values["changed_at"] = time.time()
+            if view.config is not None:
+                count_clicks(self.store, project.id, view.frames, view.config)
             self.store.set_project(project.id, **values)
 
     def _due(self, project_id: int) -> tuple[bool, float]:
@@ -117,7 +120,7 @@ class Foreman:
         if project.train_now:
             self.store.set_project(project_id, train_now=False)
             return True, 0.0
-        if labels >= self.settings.budget:
+        if labels and self._is_full(project_id, labels):
             return True, 0.0
         quiet = time.time() - max(project.changed_at or 0.0, project.rung_at or 0.0)
         left = self.settings.quiet_seconds - quiet
@@ -126,6 +129,12 @@ class Foreman:
         # New tasks only: an import is usually over within seconds.
         left = min(left, self._import_seconds - quiet)
         return left <= 0, max(left, 0.0)
+
+    def _is_full(self, project_id: int, labels: int) -> bool:
+        """Whether a round's budget is in, counted in clicks or in samples."""
+        if self.settings.budget_clicks:
+            return self.store.pending_clicks(project_id) >= self.settings.budget_clicks
+        return labels >= self.settings.budget
 
     @property
     def _import_seconds(self) -> float:

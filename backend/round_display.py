@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 
+from backend.status_view import missing
+
 __all__ = ["RoundDisplay"]
 
 
@@ -70,6 +72,6 @@ def _waiting(status: dict[str, Any]) -> str:
     if not status.get("model_version"):
         return "The first frames to label are chosen"
     if status["new_labels"]:
-        more = status["labels_until_round"]
-        return f"{status['new_labels']} new labels; the next round starts after {more} more"
+        more = missing(status)
+        return f"{status['new_labels']} new labels; the next round starts after {more}"
     return f"{status['labelled']} of {status['tasks']} frames are labelled; waiting for labels"

@@ -21,6 +21,7 @@ from backend.answers import Answers
 from backend.artifacts import Artifacts
 from backend.clipwork import ClipWork
 from backend.collect import Collector
+from backend.effort import count_clicks
 from backend.media import MediaCache, MediaError
 from backend.order import ClipState, order_frames
 from backend.publish import publish
@@ -116,6 +117,8 @@ class RoundRunner:
     def _collect(self, run: _Run) -> None:
         view = look(self.studio, run.row.project_id)
         remember(self.store, run.row.project_id, view)
+        if view.config is not None:
+            count_clicks(self.store, run.row.project_id, view.frames, view.config)
         if view.config is None:
             raise NothingToServeError(view.problems[0])
         if not view.frames:
@@ -134,6 +137,7 @@ class RoundRunner:
         if not snapshot.clips:
             reasons = [*problems, *collector.failed.values(), "The project has no tasks yet."]
             raise NothingToServeError(reasons[0])
+        snapshot.annotators = view.annotators
         run.figures(failed=collector.failed)
         self._find_unchanged(run, snapshot)
         collector.labels(snapshot.clips, view.frames, self._previous(run), run.report)
@@ -187,7 +191,7 @@ class RoundRunner:
         samples = self._samples(run, snapshot, records)
         states = valued_by_samples(states, samples)
         budget, seed = self.settings.budget, self.settings.seed + run.row.number
-        order = order_frames(states, self.settings.strategy, budget, seed)
+        order = order_frames(states, self.settings.strategy, budget, seed, snapshot.annotators)
         places = [(place.clip, place.frame) for place in order]
         chosen = [(place.clip, place.frame) for place in order if place.chosen]
         asked = ask(samples, chosen, self.settings.strategy, seed)
@@ -255,7 +259,9 @@ class RoundRunner:
         labelled[[*clip.labelled, *clip.done]] = True
         labelled[clip.open_again] = False
         positions = np.array(clip.positions, dtype=np.int64)
-        state = ClipState(positions, labelled, record.uncertainty, record.features)
+        skipped = np.zeros(len(clip), dtype=bool)
+        skipped[clip.skipped] = True
+        state = ClipState(positions, labelled, record.uncertainty, record.features, skipped=skipped)
         try:
             work = self._work(run, snapshot, clip)
             reach = work.reach(
@@ -302,6 +308,11 @@ class RoundRunner:
             for clip in snapshot.clips
             for task_id, digest in clip.labels.items()
         }
+        efforts = self.store.efforts(row.project_id)
+        clicks = sum(n for task, (label, n) in efforts.items() if known.get(task) == (True, label))
+        kind = str(snapshot.queries.granularity) if snapshot.queries else "frame"
+        figures = {**(done.figures if done else {}), "clicks": clicks, "granularity": kind}
+        self.store.set_round(row.id, figures=figures)
         known |= {int(task): (True, digest) for task, digest in snapshot.set_aside.items()}
         self.store.finish_round(row.id, known, failure=_failure(failed) if failed else None)
         self._prune(row)

@@ -83,6 +83,19 @@ class Settings(BaseSettings):
         5, ge=1, le=100_000, validation_alias=_name("MASKLOOP_BUDGET"),
         description="Samples a round asks for; a round is due when so many new labels are in.",
     )  # fmt: skip
+    budget_clicks: int = Field(
+        0, ge=0, le=100_000_000, validation_alias=_name("MASKLOOP_BUDGET_CLICKS"),
+        description="Clicks a round: a round is due when new labels cost so many. 0: samples are "
+        "counted.",
+    )  # fmt: skip
+    total_samples: int = Field(
+        0, ge=0, le=100_000_000, validation_alias=_name("MASKLOOP_TOTAL_SAMPLES"),
+        description="Samples that may be labelled in all; then /status says to stop. 0: no limit.",
+    )  # fmt: skip
+    total_clicks: int = Field(
+        0, ge=0, le=1_000_000_000, validation_alias=_name("MASKLOOP_TOTAL_CLICKS"),
+        description="Clicks that labels may cost in all; then /status says to stop. 0: no limit.",
+    )  # fmt: skip
     quiet_seconds: float = Field(
         20.0, ge=0, le=86_400, validation_alias=_name("MASKLOOP_QUIET_SECONDS"),
         description="A round with fewer new labels is due after so many seconds without another.",

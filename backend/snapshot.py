@@ -38,6 +38,7 @@ class ClipSnapshot:
         rate: Frames per second by which the screen counts a video's frames.
         open_again: Where samples are asked for: indices of the labelled frames that Label Studio
             serves again, as their tasks want more annotations.
+        skipped: Indices of the frames of tasks that people skipped.
         key_frames: Indices of the frames whose label could be decoded.
         digest: Changes when a frame, a label or the classes change.
         reused_from: Version of the earlier round that already answers this very digest.
@@ -58,6 +59,7 @@ class ClipSnapshot:
     timestamps: list[float] = field(default_factory=list)
     rate: float = 0.0
     open_again: list[int] = field(default_factory=list)
+    skipped: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.task_ids)
@@ -114,13 +116,15 @@ class Snapshot:
     """The clips of a project and the classes of its configuration (index 0 is background).
 
     Tasks that can't be served until they change are set aside, with the digests of their labels.
-    `queries` is what is asked for where it is not whole frames.
+    `queries` is what is asked for where it is not whole frames; `annotators` how many people have
+    worked on the project.
     """
 
     class_names: list[str]
     clips: list[ClipSnapshot]
     set_aside: dict[str, str | None] = field(default_factory=dict)
     queries: QueryLayer | None = None
+    annotators: int = 1
 
     @property
     def key_frames(self) -> int:
@@ -139,7 +143,8 @@ class Snapshot:
         if queries is not None:
             granularity = Granularity(**queries["granularity"])
             queries = QueryLayer(**{**queries, "granularity": granularity})
-        return cls(record["class_names"], clips, record.get("set_aside") or {}, queries)
+        set_aside = record.get("set_aside") or {}
+        return cls(record["class_names"], clips, set_aside, queries, record.get("annotators", 1))
 
 
 def take_snapshot(
@@ -168,6 +173,7 @@ def take_snapshot(
             items=[part.item for _, part in parts],
             timestamps=frames[0].timestamps,
             rate=frames[0].rate,
+            skipped=[index for index, (task, _) in enumerate(parts) if task.skipped],
         )
         if clip.is_task:
             clip.task_digest = tasks[0].digest

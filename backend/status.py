@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Any
 
+from backend.recommendation import recommendation
 from backend.settings import Settings
 from backend.store import Store
 from backend.tables import Frame, Prediction, Project, Round
@@ -61,8 +62,9 @@ def _project(store: Store, settings: Settings, project: Project) -> dict[str, An
         "labelled": sum(frame.label is not None for frame in frames),
         "new_labels": changed,
         "new_tasks": unranked,
-        "labels_until_round": max(settings.budget - changed, 0),
+        **_until_round(store, settings, project.id, changed),
         **_quality(settings, published, upcoming),
+        "recommendation": recommendation(settings, rounds),
         "next_tasks": upcoming,
         "round": _running(running) if running else None,
         "rounds": [_past(row) for row in rounds[-_HISTORY:] if row.state != "running"],
@@ -70,6 +72,16 @@ def _project(store: Store, settings: Settings, project: Project) -> dict[str, An
         "error": project.error,
         "error_at": _time(project.error_at),
     }
+
+
+def _until_round(
+    store: Store, settings: Settings, project_id: int, labels: int
+) -> dict[str, int | None]:
+    """What is missing for the next round: labels, or clicks where the budget counts these."""
+    if not settings.budget_clicks:
+        return {"labels_until_round": max(settings.budget - labels, 0), "clicks_until_round": None}
+    left = settings.budget_clicks - store.pending_clicks(project_id)
+    return {"labels_until_round": None, "clicks_until_round": max(left, 0)}
 
 
 def _clips(

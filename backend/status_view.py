@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["show_status"]
+__all__ = ["missing", "show_status"]
 
 
 def show_status(status: dict[str, Any], console: Console) -> None:
@@ -24,6 +24,24 @@ def show_status(status: dict[str, Any], console: Console) -> None:
         console.print("No project yet: connect one in Label Studio, or run 'maskloop init'.")
     for project in status["projects"]:
         _show_project(project, console)
+
+
+def missing(project: dict[str, Any]) -> str:
+    """What is missing for the next round, in words."""
+    if project.get("clicks_until_round") is not None:
+        return f"{project['clicks_until_round']} more clicks"
+    return f"{project['labels_until_round']} more"
+
+
+def _recommended(advice: dict[str, Any]) -> str:
+    """The recommendation, and what was spent."""
+    what = {"go on": "Go on", "stop": "Stop"}.get(advice["action"])
+    what = what or f"Switch to samples of {advice['granularity']}"
+    spent = []
+    for name in ("samples", "clicks"):
+        total = advice[f"total_{name}"]
+        spent.append(f"{advice[name]}{f' of {total}' if total else ''} {name}")
+    return f"{what}: {advice['reason']} Labelled so far: {', '.join(spent)}."
 
 
 def _show_project(project: dict[str, Any], console: Console) -> None:
@@ -42,10 +60,13 @@ def _show_project(project: dict[str, Any], console: Console) -> None:
         step = f"{running['step']} {running['share']:.0%}"
         console.print(f"Round {running['number']}: {step} {escape(running['note'])}")
     elif project["new_labels"]:
-        missing = project["labels_until_round"]
-        console.print(f"{project['new_labels']} new labels; a round starts after {missing} more.")
+        console.print(
+            f"{project['new_labels']} new labels; a round starts after {missing(project)}."
+        )
     if project["advice"]:
         console.print(escape(project["advice"]))
+    if project["recommendation"]:
+        console.print(escape(_recommended(project["recommendation"])))
     for note in (note for clip in project["clips"] for note in clip["notes"]):
         console.print(escape(note))
     for spot in (spot for clip in project["clips"] for spot in clip["spots"]):

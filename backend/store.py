@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, delete, event, func, select, update
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.orm import Session, sessionmaker
 
-from backend.tables import Base, Frame, Prediction, Project, Round
+from backend.tables import Base, Effort, Frame, Prediction, Project, Round
 
 __all__ = ["Store"]
 
@@ -159,6 +159,29 @@ class Store:
             labels = session.scalar(frames.where(Frame.label.is_distinct_from(Frame.used_label)))
             unranked = session.scalar(frames.where(Frame.ranked.is_(False)))
             return labels or 0, unranked or 0
+
+    def efforts(self, project_id: int) -> dict[int, tuple[str, int]]:
+        """Of each task with a counted label: the label's digest, and its clicks."""
+        with self._session() as session:
+            query = select(Effort).where(Effort.project_id == project_id)
+            return {row.task_id: (row.label, row.clicks) for row in session.scalars(query)}
+
+    def save_efforts(self, project_id: int, rows: Iterable[dict[str, Any]]) -> None:
+        """Keep what labels cost: dictionaries with ``task_id, label, clicks``."""
+        with self._session() as session:
+            for row in rows:
+                session.merge(Effort(project_id=project_id, **row))
+
+    def pending_clicks(self, project_id: int) -> int:
+        """Clicks of the labels that the last finished round did not know."""
+        with self._session() as session:
+            query = (
+                select(func.sum(Effort.clicks))
+                .join(Frame, (Frame.task_id == Effort.task_id) & (Frame.label == Effort.label))
+                .where(Frame.project_id == project_id)
+                .where(Frame.label.is_distinct_from(Frame.used_label))
+            )
+            return session.scalar(query) or 0
 
     # Rounds -------------------------------------------------------------------------------------
 

@@ -40,6 +40,8 @@ class SeenFrame:
         data: The task's data.
         submitted: Where samples are asked for: all annotations, the one that counts most last.
         is_open: Whether Label Studio still serves the task, though it has a label.
+        people: Ids of the users who labelled or skipped it.
+        skipped: Whether it was skipped and has no label.
     """
 
     task_id: int
@@ -51,6 +53,8 @@ class SeenFrame:
     data: Mapping[str, Any] = field(default_factory=dict)
     submitted: tuple[Submitted, ...] = ()
     is_open: bool = False
+    people: frozenset[int] = frozenset()
+    skipped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,11 @@ class ProjectView:
     config: LabelConfig | None
     frames: list[SeenFrame] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def annotators(self) -> int:
+        """How many people have labelled or skipped something; 1 before anybody has."""
+        return max(1, len(frozenset[int]().union(*(frame.people for frame in self.frames))))
 
 
 def look(studio: TaskSource, project_id: int) -> ProjectView:
@@ -160,7 +169,15 @@ def _seen(task: Mapping[str, Any], config: LabelConfig) -> SeenFrame:
         data=data,
         submitted=asked,
         is_open=not task.get("is_labeled", True),
+        people=_people(task),
+        skipped=annotation is None and bool(task.get("annotations")),
     )
+
+
+def _people(task: Mapping[str, Any]) -> frozenset[int]:
+    """Who submitted or skipped a task."""
+    ids = (each.get("completed_by") for each in task.get("annotations") or [])
+    return frozenset(user for user in ids if isinstance(user, int))
 
 
 def _named_apart(frames: list[SeenFrame]) -> list[SeenFrame]:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-__all__ = ["Base", "Frame", "Prediction", "Project", "Round"]
+__all__ = ["Base", "Effort", "Frame", "Prediction", "Project", "Round"]
 
 
 class Base(DeclarativeBase):
@@ -59,6 +59,18 @@ class Frame(Base):
     used_label: Mapped[str | None] = mapped_column(default=None)
     # Whether the last finished round knew this task.
     ranked: Mapped[bool] = mapped_column(default=False)
+
+
+class Effort(Base):
+    """What a task's label cost, in clicks."""
+
+    __tablename__ = "efforts"
+
+    task_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    # Digest of the label that was counted.
+    label: Mapped[str]
+    clicks: Mapped[int]
 
 
 class Round(Base):

@@ -142,6 +142,17 @@ def test_a_round_is_due_at_the_budget(ordered: Scene) -> None:
         assert ordered.rounds == (2 if count == 3 else 1)
 
 
+def test_a_round_is_due_by_clicks_where_the_budget_counts_these(ordered: Scene) -> None:
+    ordered.settings.budget_clicks = 2  # The labels here can't be read: a click a region.
+    ordered.settings.budget = 1
+    ordered.studio.label(4)
+    ordered.consider(ring=True)
+    assert ordered.rounds == 1
+    ordered.studio.label(5)
+    ordered.consider(ring=True)
+    assert ordered.rounds == 2
+
+
 def test_fewer_labels_wait_for_quiet(ordered: Scene) -> None:
     jobs = ordered.jobs()
     ordered.studio.label(4)

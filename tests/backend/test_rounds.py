@@ -20,6 +20,7 @@ from backend.studio import StudioError
 from backend.tables import Round
 from model.checkpoint import load_checkpoint
 from model.synthetic import render_clip
+from selection.clicks import boundary_clicks
 from tests.backend.played_studio import Folder, PlayedStudio
 
 FRAMES = 12
@@ -130,6 +131,47 @@ def test_expected_quality_and_advice_are_told(scene: Scene) -> None:
     predictions = scene.store.predictions(row.id)
     assert all(0 <= (p.quality or 0) <= 1 for p in predictions.values())
     assert predictions[105].quality == 1.0
+
+
+def test_what_to_do_next_is_recommended_from_quality_and_clicks(scene: Scene) -> None:
+    for index in (2, 9):
+        scene.studio.label(index)
+    row = scene.round()
+    clicks = sum(boundary_clicks(scene.clip.mask(index), {0}) for index in (2, 9))
+    assert row.figures["clicks"] == clicks
+    told = status_of(scene.store, scene.settings)["projects"][0]["recommendation"]
+    assert (told["samples"], told["clicks"], told["total_clicks"]) == (2, clicks, None)
+    scene.settings.total_clicks = clicks
+    scene.settings.target = 1.0
+    told = status_of(scene.store, scene.settings)["projects"][0]["recommendation"]
+    assert told["action"] == "stop"
+    assert f"All {clicks} clicks are spent" in told["reason"]
+
+
+def test_skipped_tasks_are_served_after_all_others(scene: Scene) -> None:
+    first = scene.round()
+    asked = next(iter(scene.store.predictions(first.id)))
+    scene.studio.task_rows[asked]["annotations"] = [
+        {"id": 1, "result": [], "was_cancelled": True, "completed_by": 1}
+    ]
+    for index in (2, 9):
+        if 100 + index != asked:
+            scene.studio.label(index)
+    labelled = [task for task, row in scene.studio.task_rows.items() if row["annotations"]]
+    scene.round()
+    assert scene.studio.order()[-len(labelled)] == asked
+
+
+def test_the_data_manager_s_columns_say_what_the_round_says(scene: Scene) -> None:
+    for index in (2, 9):
+        scene.studio.label(index)
+    row = scene.round()
+    shown = {task: each["data"] for task, each in scene.studio.task_rows.items()}
+    by_rank = sorted(shown, key=lambda task: shown[task]["maskloop_rank"])
+    assert by_rank == list(scene.store.predictions(row.id))
+    assert shown[102]["maskloop_quality"] == 1.0
+    assert all(0 <= data["maskloop_quality"] <= 1 for data in shown.values())
+    assert {data["maskloop_round"] for data in shown.values()} == {0}
 
 
 def test_a_label_that_contradicts_its_neighbours_is_named(scene: Scene) -> None:
