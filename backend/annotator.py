@@ -10,7 +10,7 @@ from model.finetune import FinetuneSettings
 from model.pipeline import ClipAnnotator
 from model.propagate import PropagationSettings
 
-__all__ = ["annotator_for", "flow_name"]
+__all__ = ["annotator_for"]
 
 # The best propagation matches outlines, which DIS's refinement would smooth away.
 _SHARPER = {"dis": "dis-sharp"}
@@ -29,7 +29,7 @@ def annotator_for(
         source,
         class_names,
         method=settings.method,
-        flow=flow_name(settings),
+        flow=_flow_name(settings),
         network=settings.network,
         finetune=FinetuneSettings.preset(
             settings.preset,
@@ -43,7 +43,7 @@ def annotator_for(
     )
 
 
-def flow_name(settings: Settings) -> str:
+def _flow_name(settings: Settings) -> str:
     """The flow estimator in use: for the method `maskloop` the sharper kind of the one that is set,
     where there is one."""
     if settings.method != "maskloop":

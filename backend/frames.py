@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -85,6 +86,7 @@ class VideoFrames:
         self._url = url
         self._frames = frames
         self._clip: VideoClip | None = None
+        self._opening = Lock()
 
     def __len__(self) -> int:
         return self._frames
@@ -96,6 +98,7 @@ class VideoFrames:
             MediaError: When the video can't be had.
             ClipError: When it can't be read.
         """
-        if self._clip is None:
-            self._clip = VideoClip(self._media.video(self._url, self._task_id))
+        with self._opening:
+            if self._clip is None:
+                self._clip = VideoClip(self._media.video(self._url, self._task_id))
         return self._clip.read(index)

@@ -10,17 +10,10 @@ import numpy.typing as npt
 
 from backend.roundfiles import ClipRecord
 from backend.snapshot import ClipSnapshot
-from model.flow import get_flow
 from model.pipeline import ClipAnnotator
 from model.propagate import FrameResult
-from model.quality import (
-    Calibration,
-    QualityEstimate,
-    Spot,
-    reverse_test,
-    spots_of,
-    without_echoes,
-)
+from model.quality import Calibration, QualityEstimate, reverse_test
+from model.spots import Spot, spots_of, without_echoes
 
 __all__ = ["expected_of_project", "for_people", "judge"]
 
@@ -29,14 +22,13 @@ _MOST_SPOTS = 20
 
 
 def judge(
-    annotator: ClipAnnotator, labels: Mapping[int, npt.NDArray[np.uint8]], flow: str
+    annotator: ClipAnnotator, labels: Mapping[int, npt.NDArray[np.uint8]]
 ) -> tuple[QualityEstimate, dict[str, Any]]:
     """Predict each key frame from the others, once, for both of its uses.
 
     Args:
         annotator: The clip's annotator.
         labels: Masks (H, W) of the key frames by index.
-        flow: Name of the flow estimator.
 
     Returns:
         An estimate to which each frame's result is to be added; and findings, a JSON object:
@@ -51,10 +43,10 @@ def judge(
             annotator.source,
             labels,
             annotator.num_classes,
-            flow=get_flow(flow),
+            flow=annotator.flow,
             settings=annotator.propagation,
         ):
-            spots.extend(spots_of(result, labels[result.index]))
+            spots.extend(spots_of(result, labels, annotator.source))
             yield result
 
     calibration = Calibration.of(predictions(), labels)

@@ -39,12 +39,14 @@ class FrameResult:
         confidence: (H, W) float32, 0 to 1: how far the best source can be trusted. 1 where a
             person labelled the pixel.
         is_key: Whether a person labelled the frame.
+        image: (H, W, 3) uint8 RGB, the frame itself, where it was read.
     """
 
     index: int
     probabilities: NDArray[np.float32]
     confidence: NDArray[np.float32]
     is_key: bool
+    image: NDArray[np.uint8] | None = None
 
     @property
     def mask(self) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -79,22 +80,24 @@ class Shelf:
     """Arrays put away under a name; beyond a limit of memory they go to files of a folder.
 
     Chains and links are kept as float16: positions as displacements, which keeps them to within
-    1/16 pixel up to 128 pixels.
+    1/16 pixel up to 128 pixels. One thread may put while another takes.
     """
 
     def __init__(self, folder: Path, memory: int) -> None:
         self._folder = folder
         self._room = memory
+        self._lock = Lock()
         self._kept: dict[str, tuple[NDArray[Any], ...]] = {}
         self._filed: dict[str, list[Path]] = {}
 
     def put(self, name: str, *arrays: NDArray[Any]) -> None:
         """Put away arrays under one name."""
         size = sum(array.nbytes for array in arrays)
-        if size <= self._room:
-            self._room -= size
-            self._kept[name] = arrays
-            return
+        with self._lock:
+            if size <= self._room:
+                self._room -= size
+                self._kept[name] = arrays
+                return
         files = [self._folder / f"{name}-{part}.npy" for part in range(len(arrays))]
         for file, array in zip(files, arrays, strict=True):
             np.save(file, array)
@@ -102,10 +105,11 @@ class Shelf:
 
     def take(self, name: str) -> tuple[NDArray[Any], ...]:
         """Take back what was put, and free its room."""
-        if name in self._kept:
-            arrays = self._kept.pop(name)
-            self._room += sum(array.nbytes for array in arrays)
-            return arrays
+        with self._lock:
+            if name in self._kept:
+                arrays = self._kept.pop(name)
+                self._room += sum(array.nbytes for array in arrays)
+                return arrays
         files = self._filed.pop(name)
         arrays = tuple(np.load(file) for file in files)
         for file in files:

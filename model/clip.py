@@ -7,6 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol, runtime_checkable
 
 import cv2
@@ -123,7 +124,7 @@ class VideoClip:
 
     The file is indexed once when it is opened, so an index means the same picture whatever was
     read before. Reading in order decodes each frame once; any other order seeks to the key frame
-    before. Rotation stored in the file is applied.
+    before. Rotation stored in the file is applied. Several threads may read.
 
     Attributes:
         fps: Average frames a second, as the file says (0.0 where it does not).
@@ -136,6 +137,7 @@ class VideoClip:
         if not self.path.is_file():
             raise ClipError(f"{self.path}: there is no such file")
         self._container: Any = None
+        self._reading = Lock()
         self._frames: Any = None
         self._position = -1
         self._cache: OrderedDict[int, Any] = OrderedDict()
@@ -232,9 +234,10 @@ class VideoClip:
             ClipError: The frame cannot be decoded.
         """
         _check_index(index, len(self), str(self.path))
-        frame = self._cache.get(index)
-        if frame is None:
-            frame = self._decode(index)
+        with self._reading:
+            frame = self._cache.get(index)
+            if frame is None:
+                frame = self._decode(index)
         return _upright(frame)
 
     def _decode(self, index: int) -> Any:

@@ -162,9 +162,13 @@ def forward_backward_confidence(
         (H, W) float32, 0 to 1, on the pixels of the frame that `forward` starts from.
     """
     error, scale, ends = _round_trip(forward, backward)
-    confidence: NDArray[np.float32] = np.asarray(cv2.exp(-error / (0.02 * scale + 1.0)))
-    confidence = confidence.reshape(error.shape).astype(np.float32, copy=False)
-    confidence[~inside(ends, *backward.shape[:2])] = 0.0
+    scale *= np.float32(0.02)
+    scale += np.float32(1)
+    np.divide(error, scale, out=error)
+    np.negative(error, out=error)
+    confidence: NDArray[np.float32] = np.asarray(cv2.exp(error, dst=error))
+    confidence = confidence.reshape(forward.shape[:2])
+    confidence *= inside(ends, *backward.shape[:2])
     return confidence
 
 
@@ -177,15 +181,17 @@ def _round_trip(
             f"the two flows must be (H, W, 2) of one size; got {forward.shape}, {backward.shape}"
         )
     ends = identity_map(*forward.shape[:2]) + forward
-    back = sample(backward, ends)
-    total = forward + back
-    error = _squared_length(total)
-    return error, _squared_length(forward) + _squared_length(back), ends
+    total = sample(backward, ends)
+    total += forward
+    scale = _squared_length(forward)
+    scale += _squared_length(backward)
+    return _squared_length(total), scale, ends
 
 
 def _squared_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     x, y = vectors[..., 0], vectors[..., 1]
-    out: NDArray[np.float32] = x * x + y * y
+    out: NDArray[np.float32] = x * x
+    out += y * y
     return out
 
 

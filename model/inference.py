@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from model.batches import to_tensor, training_size
 from model.networks import Segmenter
-from model.propagate import Evidence
 
-__all__ = ["embed", "feature_map", "network_evidence", "predict"]
+__all__ = ["NetworkEvidence", "embed", "feature_map", "network_evidence", "predict"]
 
 
 @torch.no_grad()
@@ -35,10 +34,13 @@ def predict(
         (K, H, W) float32, summing to 1 over the classes.
     """
     network.eval()
-    shape = image.shape[:2]
-    logits = network.logits(_prepare(image, max_pixels).to(device)).float()
-    if logits.shape[2:] != shape:
-        logits = F.interpolate(logits, size=shape, mode="bilinear", align_corners=False)
+    return _probabilities(network.logits(_prepare(image, max_pixels).to(device)), image.shape)
+
+
+def _probabilities(logits: torch.Tensor, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    logits = logits.float()
+    if logits.shape[2:] != shape[:2]:
+        logits = F.interpolate(logits, size=shape[:2], mode="bilinear", align_corners=False)
     probabilities: NDArray[np.float32] = logits[0].softmax(dim=0).cpu().contiguous().numpy()
     return probabilities
 
@@ -52,25 +54,51 @@ def _prepare(image: NDArray[np.uint8], max_pixels: int) -> torch.Tensor:
     return to_tensor(image)[None]
 
 
-def network_evidence(
-    network: Segmenter, device: str | torch.device = "cpu", *, max_pixels: int = 512 * 384
-) -> Evidence:
-    """Make a network the evidence that `propagate` asks for each frame.
+def _array(features: torch.Tensor) -> NDArray[np.float32]:
+    described: NDArray[np.float32] = features[0].float().cpu().contiguous().numpy()
+    return described
+
+
+class NetworkEvidence:
+    """A network as the `Evidence` that `propagate` asks for each frame.
+
+    Remembers the features of the frame it was asked about last: selection asks for them next.
 
     Args:
         network: A fine-tuned network.
         device: Where it is to run.
         max_pixels: As it was fine-tuned with (`FinetuneSettings.max_pixels`).
-
-    Returns:
-        A callable (index, (H, W, 3) uint8) → (K, H, W) float32 probabilities.
     """
-    network = network.to(device)
 
-    def evidence(index: int, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return predict(network, image, max_pixels=max_pixels, device=device)
+    def __init__(
+        self, network: Segmenter, device: str | torch.device = "cpu", *, max_pixels: int = 512 * 384
+    ) -> None:
+        self._network = network.to(device)
+        self._device = device
+        self._max_pixels = max_pixels
+        self._last: tuple[NDArray[np.uint8], NDArray[np.float32]] | None = None
 
-    return evidence
+    @torch.no_grad()
+    def __call__(self, index: int, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return (K, H, W) float32 probabilities for an (H, W, 3) uint8 image."""
+        self._network.eval()
+        prepared = _prepare(image, self._max_pixels).to(self._device)
+        logits, features = self._network.logits_and_features(prepared)
+        self._last = (image, _array(features))
+        return _probabilities(logits, image.shape)
+
+    def feature_map(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return what `feature_map` does, at no cost for the very array it was last asked about."""
+        if self._last is not None and self._last[0] is image:
+            return self._last[1]
+        return feature_map(self._network, image, max_pixels=self._max_pixels, device=self._device)
+
+
+def network_evidence(
+    network: Segmenter, device: str | torch.device = "cpu", *, max_pixels: int = 512 * 384
+) -> NetworkEvidence:
+    """Make a network the evidence that `propagate` asks for each frame; see `NetworkEvidence`."""
+    return NetworkEvidence(network, device, max_pixels=max_pixels)
 
 
 @torch.no_grad()
@@ -104,6 +132,4 @@ def feature_map(
         (C, h, w) float32, smaller than the image.
     """
     network.eval()
-    features = network.features(_prepare(image, max_pixels).to(device))
-    described: NDArray[np.float32] = features[0].float().cpu().contiguous().numpy()
-    return described
+    return _array(network.features(_prepare(image, max_pixels).to(device)))

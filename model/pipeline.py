@@ -17,7 +17,8 @@ from model.clip import FrameSource
 from model.features import appearance, appearance_map
 from model.finetune import FinetuneProgress, FinetuneReport, FinetuneSettings
 from model.flow import get_flow
-from model.inference import embed, feature_map, network_evidence
+from model.flowstore import FlowStore
+from model.inference import NetworkEvidence, network_evidence
 from model.judge import judges
 from model.keyframes import IGNORE, check_keys
 from model.networks import NetworkError, Segmenter, build, class_rows
@@ -63,6 +64,9 @@ class ClipAnnotator:
         propagation: How propagation weighs its sources.
         device: Where the network runs.
 
+    Attributes:
+        flow: The clip's flow, kept from one pass over it to the next.
+
     Raises:
         ValueError: No such method or flow, or no class.
     """
@@ -95,8 +99,10 @@ class ClipAnnotator:
         self.evidence_weight = 0.0
         self.notes: tuple[str, ...] = ()
         self._flow = get_flow(flow)
+        self.flow = FlowStore(self._flow)
         self._network_name = network
         self._network: Segmenter | None = None
+        self._asked: NetworkEvidence | None = None
         self._trained_on: tuple[int, ...] = ()
 
     @property
@@ -163,6 +169,7 @@ class ClipAnnotator:
                 )
         stages.run(labels)
         self._network, self._trained_on = network, tuple(sorted({*labels, *self._trained_on}))
+        self._asked = None
         report = stages.report(self.notes)
         self.notes = report.notes
         return report
@@ -202,12 +209,12 @@ class ClipAnnotator:
             labels,
             self.num_classes,
             self._evidence(network),
-            flow=self._flow,
+            flow=self.flow,
             settings=self.propagation,
             held_out=held_out,
         )
 
-    def _evidence(self, network: Segmenter) -> Evidence:
+    def _evidence(self, network: Segmenter) -> NetworkEvidence:
         return network_evidence(network, self.settings.device, max_pixels=self.settings.max_pixels)
 
     def save(self, path: str | Path, metadata: Mapping[str, Any] | None = None) -> None:
@@ -241,7 +248,7 @@ class ClipAnnotator:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.settings.seed)
                 network.change_classes(class_rows(old, self.class_names))
-        self._network = network
+        self._network, self._asked = network, None
         self._trained_on = tuple(int(index) for index in metadata.get("trained_on", ()))
         self.evidence_weight = float(metadata.get("evidence_weight", 0.0))
         return metadata
@@ -265,15 +272,17 @@ class ClipAnnotator:
             if self._network is None:
                 raise ValueError("there is no fine-tuned network; call finetune or load first")
             keys = check_keys(labels, self.num_classes, len(self.source))
-            return self._predicted(keys, self._evidence(self._network), progress)
+            self._asked = self._evidence(self._network)
+            return self._predicted(keys, self._asked, progress)
         helps = self.method == "maskloop" and self._network is not None and self.evidence_weight > 0
+        self._asked = self._evidence(self._network) if self._network is not None else None
         return propagate(
             self.source,
             labels,
             self.num_classes,
-            flow=self._flow,
+            flow=self.flow,
             settings=self.propagation,
-            evidence=self._evidence(self._network) if helps and self._network else None,
+            evidence=self._asked if helps else None,
             evidence_weight=self.evidence_weight if helps else 0.0,
             progress=progress,
         )
@@ -283,7 +292,8 @@ class ClipAnnotator:
     ) -> Iterator[FrameResult]:
         """Yield what the network says; of key frames only where nobody labelled."""
         for index in range(len(self.source)):
-            probabilities = evidence(index, self.source.read(index))
+            image = self.source.read(index)
+            probabilities = evidence(index, image)
             confidence = probabilities.max(axis=0)
             mask = keys.get(index)
             if mask is not None:
@@ -291,7 +301,7 @@ class ClipAnnotator:
                 onehot = mask == np.arange(self.num_classes)[:, None, None]
                 probabilities = np.where(labelled, onehot, probabilities).astype(np.float32)
                 confidence = np.where(labelled, np.float32(1), confidence)
-            yield FrameResult(index, probabilities, confidence, mask is not None)
+            yield FrameResult(index, probabilities, confidence, mask is not None, image)
             if progress is not None:
                 progress(index + 1, len(self.source))
 
@@ -299,23 +309,19 @@ class ClipAnnotator:
         """Describe a frame, (C,) float32: by the network once there is one, else by appearance."""
         if self._network is None:
             return appearance(image)
-        return embed(
-            self._network,
-            image,
-            max_pixels=self.settings.max_pixels,
-            device=self.settings.device,
-        )
+        return np.asarray(self.feature_map(image).mean(axis=(1, 2)), dtype=np.float32)
 
     def feature_map(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Describe a frame place by place, (C, h, w) float32; see `embed`."""
+        """Describe a frame place by place, (C, h, w) float32; see `embed`.
+
+        Costs nothing for the image of the result that `propagate` gave last, where the network
+        was asked about it.
+        """
         if self._network is None:
             return appearance_map(image)
-        return feature_map(
-            self._network,
-            image,
-            max_pixels=self.settings.max_pixels,
-            device=self.settings.device,
-        )
+        if self._asked is None:
+            self._asked = self._evidence(self._network)
+        return self._asked.feature_map(image)
 
 
 def _frames(indices: Sequence[int]) -> str:

@@ -12,6 +12,7 @@ difference (½, 1, 1) between the frame and the warped key frame, averaged over 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +91,8 @@ def propagate(
     def results() -> Iterator[FrameResult]:
         for result in walk.frames(range(walk.length)):
             if evidence is not None and evidence_weight > 0 and not result.is_key:
-                seen = evidence(result.index, walk.read(result.index))
+                image = walk.read(result.index) if result.image is None else result.image
+                seen = evidence(result.index, image)
                 result = mix(result, seen, evidence_weight, settings.evidence_range)
             yield result
             if progress is not None:
@@ -123,7 +125,7 @@ def mix(
         )
     part = np.clip(1.0 - result.confidence, *share) * np.float32(weight)
     probabilities = result.probabilities + part * (evidence - result.probabilities)
-    return FrameResult(result.index, probabilities, result.confidence, result.is_key)
+    return replace(result, probabilities=probabilities)
 
 
 def held_out_evidence_weight(

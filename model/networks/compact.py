@@ -107,17 +107,23 @@ class Compact(Segmenter):
 
     def logits(self, images: Tensor) -> Tensor:
         """See `Segmenter.logits`."""
-        *finer, deepest = self._encode(images)
-        x = self.context(deepest)
-        for fuse, skip in zip(self.fuses, reversed(finer), strict=True):
-            x = fuse(x, skip)
-        return _resize(self.head(x), images.shape[2:])
+        return self._decode(self._encode(images), images.shape[2:])
 
     def features(self, images: Tensor) -> Tensor:
         """Return the maps of strides 4, 8 and 16, at stride 16; (B, C, h, w)."""
-        _, *maps = self._encode(images)
-        height, width = maps[-1].shape[2:]
-        return torch.cat([F.adaptive_avg_pool2d(x, (height, width)) for x in maps], dim=1)
+        return _together(self._encode(images))
+
+    def logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Segmenter.logits_and_features`."""
+        maps = self._encode(images)
+        return self._decode(maps, images.shape[2:]), _together(maps)
+
+    def _decode(self, maps: list[Tensor], size: torch.Size) -> Tensor:
+        *finer, deepest = maps
+        x = self.context(deepest)
+        for fuse, skip in zip(self.fuses, reversed(finer), strict=True):
+            x = fuse(x, skip)
+        return _resize(self.head(x), size)
 
     def _encode(self, images: Tensor) -> list[Tensor]:
         batch, _, height, width = images.shape
@@ -129,6 +135,12 @@ class Compact(Segmenter):
         for stage in self.stages:
             maps.append(stage(maps[-1]))
         return maps
+
+
+def _together(maps: list[Tensor]) -> Tensor:
+    _, *deeper = maps
+    height, width = deeper[-1].shape[2:]
+    return torch.cat([F.adaptive_avg_pool2d(x, (height, width)) for x in deeper], dim=1)
 
 
 def _resize(x: Tensor, size: torch.Size) -> Tensor:

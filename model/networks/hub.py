@@ -87,24 +87,36 @@ class HubNetwork(Segmenter):
     def logits(self, images: Tensor) -> Tensor:
         """See `Segmenter.logits`."""
         padded = self._prepare(images)
-        scores: Tensor = self.model(pixel_values=padded).logits
-        if scores.shape[2:] != padded.shape[2:]:
-            scores = F.interpolate(
-                scores, size=padded.shape[2:], mode="bilinear", align_corners=False
-            )
-        return scores[:, :, : images.shape[2], : images.shape[3]]
+        return _fitted(self.model(pixel_values=padded).logits, padded, images)
+
+    def logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Segmenter.logits_and_features`."""
+        padded = self._prepare(images)
+        out = self.model(pixel_values=padded, output_hidden_states=True)
+        return _fitted(out.logits, padded, images), _deepest(out)
 
     def features(self, images: Tensor) -> Tensor:
         """Return the backbone's deepest map."""
         out = self.model(pixel_values=self._prepare(images), output_hidden_states=True)
-        deepest: Tensor = [state for state in out.hidden_states if state.ndim == 4][-1]
-        return deepest
+        return _deepest(out)
 
     def _prepare(self, images: Tensor) -> Tensor:
         height, width = images.shape[2:]
         out: Tensor = (images - self.mean) / self.deviation
         below, right = max(0, _SMALLEST - height), max(0, _SMALLEST - width)
         return F.pad(out, (0, right, 0, below), mode="replicate") if below or right else out
+
+
+def _fitted(scores: Tensor, padded: Tensor, images: Tensor) -> Tensor:
+    """Enlarge scores to the padded images' size, and cut off the padding."""
+    if scores.shape[2:] != padded.shape[2:]:
+        scores = F.interpolate(scores, size=padded.shape[2:], mode="bilinear", align_corners=False)
+    return scores[:, :, : images.shape[2], : images.shape[3]]
+
+
+def _deepest(out: Any) -> Tensor:
+    deepest: Tensor = [state for state in out.hidden_states if state.ndim == 4][-1]
+    return deepest
 
 
 def hub(

@@ -53,6 +53,10 @@ class Segmenter(nn.Module, ABC):
             (B, C, h, w) float32; C does not depend on the classes.
         """
 
+    def logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `logits` and `features` of the same images, in one go where that is possible."""
+        return self.logits(images), self.features(images)
+
     @abstractmethod
     def classifiers(self) -> Sequence[tuple[nn.Module, str]]:
         """Name the layers whose outputs are the classes, as (owner, attribute).

@@ -1,4 +1,5 @@
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import av
@@ -236,3 +237,11 @@ def test_open_clip_picks(video, folder):
     image = open_clip(folder / "frame_9.png")
     assert len(image) == 1
     assert _index_of(image.read(0)) == 9
+
+
+def test_several_threads_read_one_video(video):
+    clip = VideoClip(video)
+    order = [*range(len(clip)), *reversed(range(len(clip)))]
+    with ThreadPoolExecutor(3) as pool:
+        assert [_index_of(image) for image in pool.map(clip.read, order)] == order
+    clip.close()

@@ -51,3 +51,19 @@ def test_the_feature_map_averages_to_the_embedding(network: Segmenter) -> None:
     np.testing.assert_allclose(
         places.mean(axis=(1, 2)), embed(network, image, max_pixels=10**6), atol=1e-6
     )
+
+
+def test_asking_for_probabilities_gives_the_features_too(
+    network: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, other = MovingClip().read(0), MovingClip().read(5)
+    evidence = network_evidence(network, max_pixels=10**6)
+    wanted = feature_map(network, image, max_pixels=10**6)
+    evidence(0, image)
+    asked: list[int] = []
+    encode = network.features
+    monkeypatch.setattr(network, "features", lambda x: asked.append(1) or encode(x))
+    assert np.array_equal(evidence.feature_map(image), wanted)
+    assert asked == []
+    assert not np.array_equal(evidence.feature_map(other), wanted)
+    assert asked == [1]

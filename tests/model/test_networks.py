@@ -50,6 +50,13 @@ class NetworkContract:
         assert logits.dtype == torch.float32
         assert torch.isfinite(logits).all()
 
+    def test_logits_and_features_are_those_of_each_alone(self, network: Segmenter) -> None:
+        images = torch.rand(1, 3, 45, 61)
+        with torch.no_grad():
+            logits, features = network.eval().logits_and_features(images)
+            torch.testing.assert_close(logits, network.logits(images))
+            torch.testing.assert_close(features, network.features(images))
+
     def test_features_do_not_depend_on_the_classes(self, network: Segmenter) -> None:
         images = torch.rand(2, 3, 64, 64)
         with torch.no_grad():
