@@ -10,7 +10,8 @@ from model.features import appearance
 from model.flow import DISFlow, FlowEstimator, get_flow
 from model.metrics import Scores, measure_frame
 from model.propagate import FrameResult, PropagationSettings, propagate
-from model.quality import Calibration, QualityEstimate, Spot, find_spots, reverse_test
+from model.quality import Calibration, QualityEstimate, reverse_test
+from model.spots import Spot, find_spots
 from model.synthetic import RenderedClip, render_clip, write_clip
 
 __all__ = [

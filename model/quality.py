@@ -1,16 +1,16 @@
-"""How good propagated masks are, without ground truth; and key frames that contradict each other.
+"""How good propagated masks are, without ground truth.
 
-The reverse test of VSPW (Miao et al., CVPR 2021, section on comparing propagators): each key frame
-is predicted from the *other* key frames and scored against its own label. That calibrates an
-estimate which every frame has: its soft IoU, the IoU to expect were its probabilities right.
+Every frame has a *soft IoU*: the IoU to expect were its probabilities right. They are surer than
+they ought to be, by an amount that a simple law tells; and that law is set right for the clip at
+hand by VSPW's reverse test (Miao et al., CVPR 2021, section on comparing propagators): each key
+frame is predicted from the *other* key frames and scored against its own label.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,20 +22,26 @@ from model.settings import PropagationSettings
 from model.walk import Walk
 
 __all__ = [
+    "BETWEEN",
+    "BEYOND",
     "Calibration",
+    "Law",
     "QualityEstimate",
-    "Spot",
-    "find_spots",
+    "Signals",
     "reverse_test",
-    "spots_of",
-    "without_echoes",
 ]
 
-_PRIOR = 0.02
-"""Error that the calibration takes as seen at scale 1, so that few key frames don't overrule it."""
+_FIRMNESS = 0.5
+"""Held-out key frames that the laws, which know of no clip, weigh as much as."""
 
-_SCALES = (0.25, 6.0)
-"""Bounds of the calibration's scale."""
+_LENT = 0.3
+"""Share of what is learnt beyond the key frames that is believed between them."""
+
+_LEAST, _MOST = 0.002, 0.998
+"""Errors are kept within these, so that their odds are finite."""
+
+_LABELLED = 0.1
+"""Least share of labelled pixels for which a key frame is predicted from the others."""
 
 
 def reverse_test(
@@ -64,12 +70,12 @@ def reverse_test(
         ValueError: As `model.propagate.propagate`.
     """
     masks = check_keys(keys, num_classes, len(source))
-    indices = list(masks)
+    if len(masks) < 2:
+        return
+    indices = [i for i, mask in masks.items() if (mask != IGNORE).mean() >= _LABELLED]
     if most is not None and len(indices) > most:
         places = np.linspace(0, len(indices) - 1, most + 2)[1:-1].round().astype(int)
         indices = [indices[place] for place in np.unique(places)]
-    if len(masks) < 2:
-        return
     for index in indices:
         others = {other: mask for other, mask in masks.items() if other != index}
         walk = Walk(source, others, num_classes, flow, settings or PropagationSettings())
@@ -78,14 +84,10 @@ def reverse_test(
 
 @dataclass
 class _Overlap:
-    """Intersection and union of each class, added up over frames."""
+    """Intersection and union of each class, (K,) float64, in pixels; may be sums over frames."""
 
     intersection: NDArray[np.float64]
     union: NDArray[np.float64]
-
-    @classmethod
-    def empty(cls, count: int) -> _Overlap:
-        return cls(np.zeros(count), np.zeros(count))
 
     @classmethod
     def expected(
@@ -110,64 +112,182 @@ class _Overlap:
         hits = np.diagonal(table).astype(np.float64)
         return cls(hits, table.sum(axis=0) + table.sum(axis=1) - hits)
 
-    def add(self, other: _Overlap) -> None:
-        self.intersection += other.intersection
-        self.union += other.union
+    def __add__(self, other: _Overlap) -> _Overlap:
+        return _Overlap(self.intersection + other.intersection, self.union + other.union)
 
     def mean_iou(self) -> float:
         """Over the classes that occur (with at least a pixel's worth); 1.0 where none does."""
         there = self.union >= 1
         return float((self.intersection[there] / self.union[there]).mean()) if there.any() else 1.0
 
+    def shifted(self, by: float) -> _Overlap:
+        """The overlap when the odds of each class's error are exp(by) times as large."""
+        there = self.union >= 1
+        error = np.zeros_like(self.union)
+        error[there] = 1 - self.intersection[there] / self.union[there]
+        wrong = _squash(_log_odds(error) + by)
+        return _Overlap(np.where(there, self.union * (1 - wrong), self.intersection), self.union)
+
+
+def _log_odds(error: NDArray[np.float64]) -> NDArray[np.float64]:
+    kept = np.clip(error, _LEAST, _MOST)
+    out: NDArray[np.float64] = np.log(kept / (1 - kept))
+    return out
+
+
+def _squash(odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    out: NDArray[np.float64] = 1 / (1 + np.exp(-odds))
+    return out
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What a frame's result tells about its own quality.
+
+    Attributes:
+        error: Log-odds of the error to expect, 1 − mIoU, were the probabilities right.
+        doubt: Mean over the classes of what is missing from certainty, 1 − confidence ×
+            probability, in the region of each; 0 to 1.
+        distance: Frames to the nearest key frame, 1 or more.
+        beyond: Whether there are key frames on one side only.
+    """
+
+    error: float
+    doubt: float
+    distance: int
+    beyond: bool
+
+    @classmethod
+    def of(
+        cls,
+        result: FrameResult,
+        keys: Collection[int],
+        valid: NDArray[np.bool_] | None = None,
+    ) -> Signals:
+        """Read the signals from a result.
+
+        Args:
+            result: The frame, labelled from key frames.
+            keys: The key frames; the frame itself may be one.
+            valid: (H, W) bool, the pixels that count; None for all.
+        """
+        return cls._from(result, keys, _Overlap.expected(result.probabilities, valid), valid)
+
+    @classmethod
+    def _from(
+        cls,
+        result: FrameResult,
+        keys: Collection[int],
+        overlap: _Overlap,
+        valid: NDArray[np.bool_] | None,
+    ) -> Signals:
+        count = len(result.probabilities)
+        certain = result.confidence * result.probabilities.max(axis=0)
+        mask = result.mask
+        if valid is not None:
+            certain, mask = certain[valid], mask[valid]
+        sizes = np.bincount(mask.ravel(), minlength=count)
+        sums = np.bincount(mask.ravel(), weights=1 - certain.ravel(), minlength=count)
+        there = sizes > 0
+        index = result.index
+        others = [key for key in keys if key != index]
+        return cls(
+            error=float(_log_odds(np.array(1 - overlap.mean_iou()))),
+            doubt=float((sums[there] / sizes[there]).mean()) if there.any() else 0.0,
+            distance=min((abs(key - index) for key in others), default=1),
+            beyond=bool(others) and not min(others) < index < max(others),
+        )
+
+
+@dataclass(frozen=True)
+class Law:
+    """How the signals tell a frame's error, on any clip.
+
+    log-odds of the error = level + slope · (its soft log-odds) + doubt · ln(doubt + 0.001)
+    + distance · ln(frames to the nearest key frame).
+    """
+
+    level: float
+    slope: float
+    doubt: float = 0.0
+    distance: float = 0.0
+
+    def odds(self, signals: Signals) -> float:
+        """Log-odds of the error to expect."""
+        return float(np.dot([self.level, self.slope, self.doubt, self.distance], terms(signals)))
+
+
+def terms(signals: Signals) -> tuple[float, float, float, float]:
+    """What the coefficients of a `Law` are multiplied by."""
+    return (
+        1.0,
+        signals.error,
+        float(np.log(signals.doubt + 0.001)),
+        float(np.log(signals.distance)),
+    )
+
+
+BETWEEN = Law(level=0.54, slope=1.15)
+"""Between two key frames. `benchmarks.expected_quality --fit` fits both laws on rendered clips."""
+
+BEYOND = Law(level=0.30, slope=0.73, doubt=1.11, distance=0.28)
+"""With key frames on one side only: the probabilities say little there."""
+
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the reverse test says about soft IoU.
+    """What the reverse test says about the laws: by how much they are off on this clip.
 
     Attributes:
-        scale: Real error for each unit of expected error (error = 1 − mIoU); 1.0 where fewer than
-            two frames are labelled.
+        keys: The labelled frames.
+        between: Added to the log-odds of the error of frames between two key frames.
+        beyond: The same with key frames on one side only.
         held_out: Key frame → the mIoU of its prediction from the others.
     """
 
-    scale: float = 1.0
+    keys: tuple[int, ...] = ()
+    between: float = 0.0
+    beyond: float = 0.0
     held_out: Mapping[int, float] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, predictions: Iterator[FrameResult], keys: Mapping[int, NDArray[np.uint8]]
+        cls, predictions: Iterable[FrameResult], keys: Mapping[int, NDArray[np.uint8]]
     ) -> Calibration:
         """Compare the predictions of `reverse_test` with the labels of these key frames.
 
-        The outermost key frames, which have a neighbour on one side only, set the scale only
-        where there are no others: few frames of a clip are so far from a label.
+        The means of the differences are shrunk towards none, the more the fewer there are. The
+        two outermost key frames are predicted from one side and teach about frames beyond; where
+        there is no other, they teach a little about those between as well.
         """
         held_out = {}
-        errors: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
-        ends = {min(keys), max(keys)} if keys else set()
+        off: dict[bool, list[float]] = {True: [], False: []}
         for result in predictions:
             truth = keys[result.index]
-            labelled = truth != IGNORE
-            soft = _Overlap.expected(result.probabilities, labelled).mean_iou()
+            signals = Signals.of(result, keys, truth != IGNORE)
             real = _Overlap.actual(truth, result.mask, len(result.probabilities)).mean_iou()
             held_out[result.index] = real
-            errors[result.index in ends].append((1 - soft, 1 - real))
-        if not held_out:
-            return cls()
-        expected, actual = np.sum(errors[False] or errors[True], axis=0)
-        scale = (actual + _PRIOR) / (expected + _PRIOR)
-        return cls(float(np.clip(scale, *_SCALES)), held_out)
+            error = float(_log_odds(np.array(1 - real)))
+            off[signals.beyond].append(error - _law(signals).odds(signals))
+        beyond = sum(off[True]) / (len(off[True]) + _FIRMNESS)
+        inner = off[False]
+        between = (sum(inner) + _FIRMNESS * _LENT * beyond) / (len(inner) + _FIRMNESS)
+        return cls(tuple(sorted(keys)), between, beyond, held_out)
 
-    def apply(self, soft: float) -> float:
-        """Turn a soft mIoU into the mIoU to expect, 0 to 1."""
-        return float(np.clip(1 - self.scale * (1 - soft), 0.0, 1.0))
+    def odds(self, signals: Signals) -> float:
+        """Log-odds of the error to expect of a frame of this clip."""
+        return _law(signals).odds(signals) + (self.beyond if signals.beyond else self.between)
+
+
+def _law(signals: Signals) -> Law:
+    return BEYOND if signals.beyond else BETWEEN
 
 
 class QualityEstimate:
     """Expected quality of a clip's unlabelled frames, gathered as results come.
 
     Args:
-        calibration: From the reverse test.
+        calibration: From the reverse test; without any, all frames count as between key frames.
 
     Attributes:
         frames: Frame index → mIoU to expect, of the frames added so far; 1.0 for key frames.
@@ -183,107 +303,16 @@ class QualityEstimate:
         if result.is_key:
             self.frames[result.index] = 1.0
             return 1.0
-        overlap = _Overlap.expected(result.probabilities)
-        if self._sum is None:
-            self._sum = _Overlap.empty(len(result.probabilities))
-        self._sum.add(overlap)
-        quality = self.calibration.apply(overlap.mean_iou())
+        soft = _Overlap.expected(result.probabilities)
+        signals = Signals._from(result, self.calibration.keys, soft, None)
+        odds = self.calibration.odds(signals)
+        quality = 1 - float(_squash(np.array(odds)))
+        overlap = soft.shifted(odds - signals.error)
+        self._sum = overlap if self._sum is None else self._sum + overlap
         self.frames[result.index] = quality
         return quality
 
     @property
     def mean_iou(self) -> float:
         """The mIoU to expect over all unlabelled frames added; 1.0 where there was none."""
-        return 1.0 if self._sum is None else self.calibration.apply(self._sum.mean_iou())
-
-
-@dataclass(frozen=True)
-class Spot:
-    """A region that a key frame calls by another name than the key frames around it (VSPW S4).
-
-    Attributes:
-        frame: The key frame to look at.
-        box: (left, top, right, bottom) of the region in pixels, right and bottom not included.
-        labelled: The class it has there.
-        expected: The class that the other key frames give it.
-        pixels: Size of the region.
-    """
-
-    frame: int
-    box: tuple[int, int, int, int]
-    labelled: int
-    expected: int
-    pixels: int
-
-
-def find_spots(
-    predictions: Iterator[FrameResult],
-    keys: Mapping[int, NDArray[np.uint8]],
-    *,
-    share: float = 0.7,
-    confidence: float = 0.3,
-    smallest: float = 0.0002,
-) -> list[Spot]:
-    """Find key frames whose labels contradict those of the other key frames.
-
-    A connected region of one class is a spot where the prediction from the other key frames is
-    sure, and gives most of it one other class. The two outermost key frames have a neighbour on
-    one side only; they are not blamed for a region that their neighbour is blamed for.
-
-    Args:
-        predictions: From `reverse_test`, of all key frames.
-        keys: Frame index → (H, W) uint8 mask.
-        share: Least mean probability of the other class in a region.
-        confidence: Least mean confidence of the prediction there.
-        smallest: Least size of a region, as a share of the frame.
-    """
-    found: list[Spot] = []
-    for result in predictions:
-        found += spots_of(result, keys[result.index], share, confidence, smallest)
-    return without_echoes(found, sorted(keys))
-
-
-def spots_of(
-    result: FrameResult,
-    mask: NDArray[np.uint8],
-    share: float = 0.7,
-    confidence: float = 0.3,
-    smallest: float = 0.0002,
-) -> list[Spot]:
-    """The spots of one key frame, given its prediction from the others; see `find_spots`."""
-    found: list[Spot] = []
-    least = max(16, int(smallest * mask.size))
-    for label in (int(value) for value in np.unique(mask) if value != IGNORE):
-        count, regions, stats, _ = cv2.connectedComponentsWithStats(
-            (mask == label).astype(np.uint8), connectivity=4
-        )
-        for region in range(1, count):
-            left, top, width, height, size = (int(value) for value in stats[region])
-            if size < least:
-                continue
-            window = (slice(top, top + height), slice(left, left + width))
-            inside = regions[window] == region
-            # Mean probabilities, not votes: where the two sides disagree, neither has `share`.
-            given = result.probabilities[:, window[0], window[1]][:, inside].mean(axis=1)
-            other = int(given.argmax())
-            sure = float(result.confidence[window][inside].mean())
-            if other != label and given[other] >= share and sure >= confidence:
-                box = (left, top, left + width, top + height)
-                found.append(Spot(result.index, box, label, other, size))
-    return found
-
-
-def without_echoes(spots: list[Spot], frames: list[int]) -> list[Spot]:
-    """Drop the outermost key frames' spots that mirror a spot of their only neighbour."""
-    if len(frames) < 3:
-        return spots
-    neighbours = {frames[0]: frames[1], frames[-1]: frames[-2]}
-    return [
-        spot
-        for spot in spots
-        if not any(
-            other.frame == neighbours.get(spot.frame)
-            and (other.labelled, other.expected) == (spot.expected, spot.labelled)
-            for other in spots
-        )
-    ]
+        return 1.0 if self._sum is None else self._sum.mean_iou()

@@ -1,0 +1,121 @@
+from itertools import product
+
+import cv2
+import numpy as np
+import pytest
+
+from model.blend import FrameResult
+from model.flow import DISFlow
+from model.quality import reverse_test
+from model.spots import Spot, find_spots, spots_of, without_echoes
+from tests.model.drifting import HEIGHT, WIDTH, Drifting
+
+
+@pytest.fixture(scope="module")
+def clip() -> Drifting:
+    return Drifting()
+
+
+def _spots(clip, keys) -> list[Spot]:
+    return find_spots(reverse_test(clip, keys, 3, flow=DISFlow()), keys, clip)
+
+
+def test_consistent_key_frames_have_no_spots(clip):
+    assert _spots(clip, clip.keys(0, 4, 8, 12)) == []
+
+
+@pytest.mark.parametrize(("frame", "label"), list(product((0, 4, 8, 12), (1, 2))))
+def test_a_swapped_label_is_named_with_frame_region_and_classes(clip, frame, label):
+    keys = clip.keys(0, 4, 8, 12)
+    region = keys[frame] == label
+    keys[frame][region] = 3 - label
+    (spot,) = _spots(clip, keys)
+    rows, columns = np.nonzero(region)
+    assert spot.frame == frame
+    assert (spot.labelled, spot.expected) == (3 - label, label)
+    assert spot.box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    assert spot.pixels == region.sum()
+
+
+def test_a_small_difference_at_an_outline_is_no_spot(clip):
+    keys = clip.keys(0, 4, 8, 12)
+    keys[4] = cv2.dilate(keys[4], np.ones((5, 5), np.uint8))
+    assert _spots(clip, keys) == []
+
+
+def _predicted(mask, confidence):
+    probabilities = (mask == np.arange(3)[:, None, None]).astype(np.float32)
+    return FrameResult(4, probabilities, np.full(mask.shape, confidence, np.float32), False)
+
+
+def test_a_thing_that_looks_like_nothing_around_is_no_spot(clip):
+    """Both neighbours say 'background', surely: but it is something that only this frame shows."""
+
+    class Passing(Drifting):
+        def read(self, index):
+            image = super().read(index)
+            if index == 4:
+                image[60:80, 4:24] = (0, 255, 0)
+            return image
+
+    passing, keys = Passing(), clip.keys(0, 4, 8)
+    background = _predicted(keys[4], confidence=1.0)
+    keys[4][60:80, 4:24] = 1
+    assert spots_of(background, keys, passing) == []
+    (spot,) = spots_of(background, keys, clip)
+    assert (spot.box, spot.labelled, spot.expected) == ((4, 60, 24, 80), 1, 0)
+
+
+class Framed(Drifting):
+    """The same in the corner of a frame four times as wide and high."""
+
+    def read(self, index):
+        image = np.zeros((4 * HEIGHT, 4 * WIDTH, 3), np.uint8)
+        image[:HEIGHT, :WIDTH] = super().read(index)
+        return image
+
+    def mask(self, index):
+        mask = np.zeros((4 * HEIGHT, 4 * WIDTH), np.uint8)
+        mask[:HEIGHT, :WIDTH] = super().mask(index)
+        return mask
+
+
+@pytest.mark.parametrize(
+    ("side", "confidence", "found"), [(8, 0.1, 0), (8, 0.5, 1), (4, 0.5, 0), (20, 0.1, 1)]
+)
+def test_small_regions_count_only_where_the_prediction_is_sure(side, confidence, found):
+    clip = Framed()
+    keys = clip.keys(0, 4, 8)
+    predicted = _predicted(keys[4], confidence)
+    keys[4][60 : 60 + side, 2 : 2 + side] = 1
+    assert len(spots_of(predicted, keys, clip)) == found
+
+
+def _spot(frame, labelled, expected, share, left=10):
+    return Spot(frame, (left, 10, left + 20, 30), labelled, expected, 400, share)
+
+
+@pytest.mark.parametrize(
+    ("spots", "kept"),
+    [
+        # Key frame 5 is wrong; 10 was predicted from it, and from one that is right.
+        ([_spot(5, 2, 1, 0.95), _spot(10, 1, 2, 0.6)], [5]),
+        # The first frame was predicted from the wrong one alone.
+        ([_spot(0, 1, 2, 1.0), _spot(5, 2, 1, 0.95)], [5]),
+        # The first frame is wrong, its neighbour is in two minds.
+        ([_spot(0, 2, 1, 1.0), _spot(5, 1, 2, 0.6)], [0]),
+        # Not neighbours; far apart; other classes.
+        ([_spot(5, 2, 1, 0.95), _spot(15, 1, 2, 0.6)], [5, 15]),
+        ([_spot(5, 2, 1, 0.95), _spot(10, 1, 2, 0.6, left=200)], [5, 10]),
+        ([_spot(5, 2, 1, 0.95), _spot(10, 0, 2, 0.6)], [5, 10]),
+    ],
+)
+def test_echoes_of_a_wrong_label_are_dropped(spots, kept):
+    left = without_echoes(spots, [0, 5, 10, 15, 20])
+    assert [spot.frame for spot in left] == kept
+
+
+def test_two_key_frames_blame_each_other(clip):
+    keys = clip.keys(0, 4)
+    keys[4][keys[4] == 1] = 2
+    assert {spot.frame for spot in _spots(clip, keys)} == {0, 4}
