@@ -17,7 +17,7 @@ from gunicorn.app.base import BaseApplication
 
 from backend.app import create_app
 from backend.children import die_with_parent
-from backend.settings import Settings
+from backend.settings import Settings, SettingsError
 
 __all__ = ["run_web", "run_worker", "serve"]
 
@@ -66,7 +66,7 @@ def run_worker(settings: Settings) -> None:
     """Do rounds in this process until it is told to end.
 
     Raises:
-        SettingsError: When Label Studio's address or token is missing.
+        SettingsError: When Label Studio's address or token is missing, or the device is.
     """
     _configure_logging(settings)
     url, key = settings.require_label_studio()
@@ -78,6 +78,7 @@ def run_worker(settings: Settings) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
     # Only the worker loads torch.
+    _check_device(settings)
     from backend.artifacts import Artifacts
     from backend.jobs import Foreman
     from backend.media import MediaCache
@@ -112,10 +113,13 @@ def serve(settings: Settings) -> int:
         Exit code: 0 when told to end.
 
     Raises:
-        SettingsError: When Label Studio's address or token is missing.
+        SettingsError: When Label Studio's address or token is missing, or the device is.
     """
     _configure_logging(settings)
     settings.require_label_studio()
+    if settings.device != "cpu":
+        # Loads torch, so only where it may fail: a worker that can't start is started for ever.
+        _check_device(settings)
     children = [_Child("web"), _Child("worker")]
     over = False
 
@@ -133,6 +137,15 @@ def serve(settings: Settings) -> int:
     finally:
         _end(children)
     return 0
+
+
+def _check_device(settings: Settings) -> None:
+    from model.devices import check_device
+
+    try:
+        check_device(settings.device)
+    except ValueError as error:
+        raise SettingsError(f"MASKLOOP_DEVICE: {error}") from None
 
 
 @dataclass

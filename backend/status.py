@@ -38,6 +38,7 @@ def status_of(store: Store, settings: Settings, only: int | None = None) -> dict
     answer: dict[str, Any] = {
         "version": __version__,
         "label_studio_url": settings.label_studio_url or None,
+        "device": settings.device,
         "projects": [_project(store, settings, project) for project in projects],
     }
     if not connected:

@@ -1,13 +1,51 @@
-"""What a device is good at: the number format and the memory layout that networks run in there."""
+"""Which device networks run on, and the number format and the memory layout that it is good at."""
 
 from __future__ import annotations
+
+import re
 
 import torch
 from torch import Tensor
 
 from model.networks import Segmenter
 
-__all__ = ["images_on", "network_on", "precision"]
+__all__ = ["check_device", "images_on", "network_on", "precision"]
+
+
+def check_device(name: str) -> torch.device:
+    """Return the device of this name, if networks can run on it here.
+
+    There is no falling back: what is meant to run on a card would take many times as long without
+    one, and nobody would be told.
+
+    Args:
+        name: "cpu", "cuda" or, where there are several cards, "cuda:1", …
+
+    Raises:
+        ValueError: There is no such device, with the reason and what to set instead.
+    """
+    if name == "cpu":
+        return torch.device(name)
+    match = re.fullmatch(r"cuda(?::([0-9]{1,3}))?", name)
+    if match is None:
+        raise ValueError(f"the device must be cpu, cuda, or cuda:1 and so on, not {name!r}")
+    if torch.version.cuda is None and torch.version.hip is None:
+        raise ValueError(
+            f"the device is {name!r}, but this PyTorch ({torch.__version__}) is built without"
+            " CUDA; set MASKLOOP_DEVICE=cpu, or install a build of torch with CUDA"
+        )
+    if not torch.cuda.is_available():
+        raise ValueError(
+            f"the device is {name!r}, but PyTorch finds no CUDA card; check that nvidia-smi lists"
+            " one here (a container needs --gpus all), or set MASKLOOP_DEVICE=cpu"
+        )
+    count = torch.cuda.device_count()
+    if match[1] is not None and int(match[1]) >= count:
+        raise ValueError(
+            f"the device is {name!r}, but the cards here are"
+            f" {', '.join(f'cuda:{number}' for number in range(count))}"
+        )
+    return torch.device(name)
 
 
 def precision(device: torch.device) -> torch.autocast:

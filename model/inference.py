@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from model.batches import to_tensor, training_size
+from model.devices import images_on, network_on
 from model.networks import Segmenter
 
 __all__ = ["NetworkEvidence", "embed", "feature_map", "network_evidence", "predict"]
@@ -73,8 +74,8 @@ class NetworkEvidence:
     def __init__(
         self, network: Segmenter, device: str | torch.device = "cpu", *, max_pixels: int = 512 * 384
     ) -> None:
-        self._network = network.to(device)
-        self._device = device
+        self._device = torch.device(device)
+        self._network = network_on(network, self._device)
         self._max_pixels = max_pixels
         self._last: tuple[NDArray[np.uint8], NDArray[np.float32]] | None = None
 
@@ -82,7 +83,7 @@ class NetworkEvidence:
     def __call__(self, index: int, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return (K, H, W) float32 probabilities for an (H, W, 3) uint8 image."""
         self._network.eval()
-        prepared = _prepare(image, self._max_pixels).to(self._device)
+        prepared = images_on(_prepare(image, self._max_pixels), self._device)
         logits, features = self._network.logits_and_features(prepared)
         self._last = (image, _array(features))
         return _probabilities(logits, image.shape)

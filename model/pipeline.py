@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from model.checkpoint import load_checkpoint, save_checkpoint
 from model.clip import FrameSource
+from model.devices import check_device
 from model.features import appearance, appearance_map
 from model.finetune import FinetuneProgress, FinetuneReport, FinetuneSettings
 from model.flow import get_flow
@@ -62,13 +63,13 @@ class ClipAnnotator:
         network: Name of a network; unused where the method needs none.
         finetune: How the network is fine-tuned.
         propagation: How propagation weighs its sources.
-        device: Where the network runs.
+        device: Where networks run: "cpu", "cuda", "cuda:1", …
 
     Attributes:
         flow: The clip's flow, kept from one pass over it to the next.
 
     Raises:
-        ValueError: No such method or flow, or no class.
+        ValueError: No such method, flow or device, or no class.
     """
 
     def __init__(
@@ -94,6 +95,8 @@ class ClipAnnotator:
         self.source = source
         self.class_names = tuple(class_names)
         self.method = method
+        if method in ("network", "maskloop"):
+            check_device(device)
         self.settings = replace(finetune or FinetuneSettings(), device=device)
         self.propagation = propagation or PropagationSettings()
         self.evidence_weight = 0.0
@@ -301,7 +304,8 @@ class ClipAnnotator:
                 onehot = mask == np.arange(self.num_classes)[:, None, None]
                 probabilities = np.where(labelled, onehot, probabilities).astype(np.float32)
                 confidence = np.where(labelled, np.float32(1), confidence)
-            yield FrameResult(index, probabilities, confidence, mask is not None, image)
+            whole = mask is not None and bool((mask != IGNORE).all())
+            yield FrameResult(index, probabilities, confidence, whole, image)
             if progress is not None:
                 progress(index + 1, len(self.source))
 

@@ -13,6 +13,8 @@ import psutil
 import pytest
 
 from backend.children import Program, free_port
+from backend.processes import run_worker, serve
+from backend.settings import Settings, SettingsError, load_settings
 
 
 @pytest.fixture
@@ -83,3 +85,19 @@ def test_both_end_when_the_service_is_killed(service: tuple[Program, str]) -> No
     os.kill(program.pid, signal.SIGKILL)
     _, alive = psutil.wait_procs(family, timeout=15)
     assert alive == []
+
+
+@pytest.mark.parametrize("start", [serve, run_worker])
+def test_a_device_that_is_not_there_stops_the_start(
+    start: Callable[[Settings], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.nice", lambda _: 0)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    settings = load_settings(
+        label_studio_url="http://127.0.0.1:9",
+        label_studio_api_key="0" * 40,
+        model_dir=tmp_path,
+        device="cuda:999",
+    )
+    with pytest.raises(SettingsError, match="MASKLOOP_DEVICE: the device is 'cuda:999', but"):
+        start(settings)
