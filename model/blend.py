@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from model.chain import Chain, Link
+from model.clues import Clues
 from model.flow import FlowEstimator, forward_backward_confidence, get_flow
 from model.keyframes import KeyFrame, lab
-from model.match import MatchSettings, Source, match
+from model.match import MatchSettings, Source, vote
 from model.settings import PropagationSettings
 from model.warp import identity_map, sample
 
@@ -38,8 +39,9 @@ class FrameResult:
         probabilities: (K, H, W) float32, summing to 1 over the classes.
         confidence: (H, W) float32, 0 to 1: how far the best source can be trusted. 1 where a
             person labelled the pixel.
-        is_key: Whether a person labelled the frame.
+        is_key: Whether a person labelled every pixel of the frame.
         image: (H, W, 3) uint8 RGB, the frame itself, where it was read.
+        clues: What refinement goes by, where it is asked for.
     """
 
     index: int
@@ -47,6 +49,7 @@ class FrameResult:
     confidence: NDArray[np.float32]
     is_key: bool
     image: NDArray[np.uint8] | None = None
+    clues: Clues | None = field(default=None, repr=False)
 
     @property
     def mask(self) -> NDArray[np.uint8]:
@@ -136,6 +139,41 @@ def _margin(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     return out
 
 
+class _Side:
+    """A key frame, and of the ways to it the better one for each pixel.
+
+    Attributes:
+        key: The key frame.
+        positions: (H, W, 2) float32, position map frame → key frame.
+        confidence: (H, W) float32, how far that is trusted.
+        likeness: (H, W) float32, how much alike the colours are.
+    """
+
+    def __init__(self, key: KeyFrame, frame: NDArray[np.uint8], sigma: float, way: Chain) -> None:
+        self.key = key
+        self._frame = frame
+        self._sigma = sigma
+        self.positions = way.positions
+        self.confidence, self.likeness = self.trust(way)
+
+    def trust(self, way: Chain) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """How far a way is trusted, and how much alike the colours at its ends are."""
+        trusted = way.confidence
+        if self.key.trust is not None:
+            trusted = trusted * sample(self.key.trust, way.positions)
+        there = sample(self.key.lab, way.positions)
+        return trusted, colour_similarity(self._frame, there, self._sigma)
+
+    def join(self, way: Chain) -> NDArray[np.float32]:
+        """Take another way where it is better; return how far it is trusted."""
+        trusted, likeness = self.trust(way)
+        better = trusted * likeness > self.confidence * self.likeness
+        self.confidence = np.where(better, trusted, self.confidence)
+        self.likeness = np.where(better, likeness, self.likeness)
+        self.positions = np.where(better[..., None], way.positions, self.positions)
+        return trusted
+
+
 class Blender:
     """Labels frame after frame of one stretch, remembering the last result.
 
@@ -185,27 +223,38 @@ class Blender:
         how: MatchSettings,
     ) -> FrameResult:
         settings = self._settings
+        order = sorted(sources, key=lambda source: abs(index - source[0].index))
+        closeness = _closeness(index, [key for key, _ in order], settings.decay)
         voters: list[Source] = []
-        confidence = np.zeros(frame.shape[:2], np.float32)
-        closeness = _closeness(index, [key for key, _ in sources], settings.decay)
-        for (key, chain), close in zip(sources, closeness, strict=True):
-            chains = [chain]
+        sides: list[int] = []
+        found: list[_Side] = []
+        for number, ((key, chain), close) in enumerate(zip(order, closeness, strict=True)):
+            side = _Side(key, frame, settings.colour_sigma, chain)
+            ways = [(chain.positions, side.confidence)]
             if _confidence_at_outlines(key, chain) < settings.direct_below:
-                chains.append(self._directly(image, key, chain))
-            for way in chains:
-                trusted = way.confidence
-                if key.trust is not None:
-                    trusted = trusted * sample(key.trust, way.positions)
-                colour = colour_similarity(
-                    frame, sample(key.lab, way.positions), settings.colour_sigma
-                )
-                np.maximum(confidence, trusted * colour, out=confidence)
-                voters.append(Source(key.mask, None, key.lab, way.positions, trusted, close))
+                direct = self._directly(image, key, chain)
+                ways.append((direct.positions, side.join(direct)))
+            voters += [Source(key.mask, None, key.lab, *way, close) for way in ways]
+            sides += [number] * len(ways)
+            found.append(side)
         if link is not None and self._last is not None and settings.recall > 0:
             positions = identity_map(*link.confidence.shape) + link.flow
             voters.append(Source(*self._last, positions, link.confidence, settings.recall))
-        probabilities = match(frame, voters, sources[0][0].onehot.shape[2], how)
-        result = FrameResult(index, probabilities, confidence, is_key=False)
+            sides.append(len(found))
+        votes = vote(frame, voters, sources[0][0].onehot.shape[2], how, sides)
+        probabilities = votes.probabilities()
+        confidence = np.maximum.reduce([side.confidence * side.likeness for side in found])
+        clues = None
+        if settings.refine > 0:
+            clues = Clues(
+                votes=votes,
+                warped=tuple(sample(side.key.onehot, side.positions) for side in found),
+                confidence=tuple(side.confidence for side in found),
+                likeness=tuple(side.likeness for side in found),
+                distance=tuple(abs(index - side.key.index) for side in found),
+                lab=frame,
+            )
+        result = FrameResult(index, probabilities, confidence, is_key=False, clues=clues)
         if link is not None and settings.recall > 0:
             self._last = (result.mask, _margin(probabilities), frame)
         return result

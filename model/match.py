@@ -15,7 +15,7 @@ holds more than one class are looked at.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from model.warp import sample
 
-__all__ = ["MatchSettings", "Source", "match"]
+__all__ = ["MatchSettings", "Source", "Votes", "match", "vote"]
 
 _STEPS = (1, 3, 6)
 OFFSETS = tuple(sorted({(s * i, s * j) for s in _STEPS for i in (-1, 0, 1) for j in (-1, 0, 1)}))
@@ -80,33 +80,72 @@ class Source:
     weight: float
 
 
+@dataclass(frozen=True)
+class Votes:
+    """What the sources of a frame voted, by side.
+
+    Attributes:
+        settled: (H, W) uint8, the class of the pixels that were not voted on.
+        places: (N,) the contested pixels, as indices into the flat frame.
+        counts: (S, N, K) float32, the votes of each side's sources on them.
+    """
+
+    settled: NDArray[np.uint8]
+    places: NDArray[np.intp]
+    counts: NDArray[np.float32]
+
+    def probabilities(self, side: int | None = None) -> NDArray[np.float32]:
+        """One side's votes, or all, as (K, H, W) float32 probabilities."""
+        counts = self.counts.sum(axis=0) if side is None else self.counts[side]
+        classes = counts.shape[1]
+        settled = np.arange(classes, dtype=np.uint8) == self.settled[..., None]
+        out = settled.astype(np.float32).reshape(-1, classes)
+        out[self.places] = counts / np.maximum(counts.sum(axis=1, keepdims=True), _TINY)
+        return np.ascontiguousarray(np.moveaxis(out.reshape(*self.settled.shape, classes), 2, 0))
+
+
 def match(
     frame: NDArray[np.uint8], sources: Sequence[Source], count: int, settings: MatchSettings
 ) -> NDArray[np.float32]:
-    """Let the sources vote on a frame's pixels.
+    """Let the sources vote on a frame's pixels; arguments are those of `vote`.
+
+    Returns:
+        (K, H, W) float32 probabilities.
+    """
+    return vote(frame, sources, count, settings).probabilities()
+
+
+def vote(
+    frame: NDArray[np.uint8],
+    sources: Sequence[Source],
+    count: int,
+    settings: MatchSettings,
+    sides: Sequence[int] | None = None,
+) -> Votes:
+    """Let the sources vote on a frame's pixels, and keep the sides apart.
 
     Args:
         frame: (H, W, 3) uint8 Lab.
         sources: At least one; where all agree, the first one's class is taken.
         count: K, the number of classes.
         settings: How votes are weighed.
+        sides: The side that each source is on, from 0; None puts all on one.
 
     Returns:
-        (K, H, W) float32 probabilities.
+        The votes.
     """
-    height, width = frame.shape[:2]
+    sides = sides or [0] * len(sources)
+    width = frame.shape[1]
     masks = [sample(source.mask, source.positions, "nearest") for source in sources]
-    settled = np.arange(count, dtype=np.uint8) == masks[0][..., None]
-    probabilities = settled.astype(np.float32).reshape(-1, count)
     places = np.flatnonzero(_contested(masks))
-    if places.size:
-        y, x = np.divmod(places, width)
-        box = (slice(y.min(), y.max() + 1), slice(x.min(), x.max() + 1))
-        voting = _Booth(frame, box, y, x, count, settings)
-        for source in sources:
-            voting.hear(source)
-        probabilities[places] = voting.result()
-    return np.ascontiguousarray(np.moveaxis(probabilities.reshape(height, width, count), 2, 0))
+    if not places.size:
+        return Votes(masks[0], places, np.zeros((max(sides) + 1, 0, count), np.float32))
+    y, x = np.divmod(places, width)
+    box = (slice(y.min(), y.max() + 1), slice(x.min(), x.max() + 1))
+    voting = _Booth(frame, box, y, x, count, max(sides) + 1, settings)
+    for source, side in zip(sources, sides, strict=True):
+        voting.hear(source, side)
+    return Votes(masks[0], places, voting.result())
 
 
 def _contested(masks: list[NDArray[np.uint8]]) -> NDArray[np.bool_]:
@@ -129,6 +168,7 @@ class _Booth:
         y: NDArray[np.intp],
         x: NDArray[np.intp],
         count: int,
+        sides: int,
         settings: MatchSettings,
     ) -> None:
         self._frame = np.ascontiguousarray(frame[box])
@@ -144,16 +184,39 @@ class _Booth:
         self._likeness = np.exp(-differences) + np.float32(settings.colour_floor)
         self._count = count
         self._slots = np.arange(self._inner.size) * count
-        self._votes = np.zeros(self._inner.size * count, np.float32)
+        self._votes = np.zeros((sides, self._inner.size * count), np.float32)
 
-    def hear(self, source: Source) -> None:
-        """Add a source's votes."""
-        height, width = self._size
+    def hear(self, source: Source, side: int) -> None:
+        """Add a source's votes to those of its side."""
+        votes = self._votes[side].reshape(-1, self._count)
         positions = np.ascontiguousarray(source.positions[self._box])
+        if self._count == 2:
+            lead = _pad(_warp_lead(source, positions)).ravel()
+            total, balance = np.zeros((2, self._inner.size), np.float32)
+            for there, weight in self._likenesses(source, positions):
+                leads = lead.take(there)
+                leads *= weight
+                balance += leads
+                total += np.abs(leads, out=leads)
+            votes[:, 0] += (total - balance) / 2
+            votes[:, 1] += (total + balance) / 2
+            return
+        classes = _pad(sample(source.mask, positions, "nearest")).ravel()
+        shares = None
+        if source.margin is not None:
+            shares = _pad(sample(source.margin, positions)).ravel()
+        flat = votes.reshape(-1)
+        for there, weight in self._likenesses(source, positions):
+            if shares is not None:
+                weight *= shares.take(there)
+            flat[classes.take(there) + self._slots] += weight
+
+    def _likenesses(
+        self, source: Source, positions: NDArray[np.float32]
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
+        """For each offset: the places compared with, in the padded box, and their weights."""
+        height, width = self._size
         image = _pad(sample(source.lab, positions))
-        labels, margin = _warp_labels(source, positions, self._count)
-        classes = _pad(labels).ravel()
-        shares = None if margin is None else _pad(margin).ravel()
         confidence = source.confidence[self._box].ravel().take(self._inner)
         base = (confidence + np.float32(self._settings.confidence_floor)) * np.float32(
             source.weight
@@ -170,32 +233,21 @@ class _Booth:
             difference = cv2.blur(difference, (3, 3))
             weight = self._likeness.take(difference.ravel().take(self._inner))
             weight *= nearness[squared]
-            there = self._padded + (y * self._stride + x)
-            if shares is not None:
-                weight *= shares.take(there)
-            self._votes[classes.take(there) + self._slots] += weight
+            yield self._padded + (y * self._stride + x), weight
 
     def result(self) -> NDArray[np.float32]:
-        """(N, K) float32: the votes as probabilities."""
-        votes = self._votes.reshape(self._inner.size, -1)
-        out: NDArray[np.float32] = votes / np.maximum(votes.sum(axis=1, keepdims=True), _TINY)
-        return out
+        """(S, N, K) float32: the votes."""
+        return self._votes.reshape(len(self._votes), self._inner.size, self._count)
 
 
-def _warp_labels(
-    source: Source, positions: NDArray[np.float32], count: int
-) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
-    """A source's classes and margins at `positions`.
+def _warp_lead(source: Source, positions: NDArray[np.float32]) -> NDArray[np.float32]:
+    """By how much class 1 leads class 0 at `positions`, −1 to 1, of a source of two classes.
 
-    Between two classes the outline is placed to a fraction of a pixel, by interpolating the
-    margin with the class for its sign. Among more, the nearest pixel decides, which is quicker.
+    Between two classes the outline is so placed to a fraction of a pixel. Among more, the nearest
+    pixel decides, which is quicker.
     """
-    if count == 2:
-        sign = source.mask.astype(np.float32) * 2 - 1
-        lead = sample(sign if source.margin is None else sign * source.margin, positions)
-        return (lead > 0).view(np.uint8), np.abs(lead)
-    labels = sample(source.mask, positions, "nearest")
-    return labels, None if source.margin is None else sample(source.margin, positions)
+    sign = source.mask.astype(np.float32) * 2 - 1
+    return sample(sign if source.margin is None else sign * source.margin, positions)
 
 
 def _pad(image: NDArray[Any]) -> NDArray[Any]:

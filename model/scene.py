@@ -28,6 +28,7 @@ class Look:
         shutter: Share of the time between frames over which motion is blurred.
         noise: Standard deviation of the sensor's noise, of 255.
         light: Depth of the change of lighting, 0 to 1.
+        wild: Whether the ground is a wilderness instead of a meadow.
     """
 
     toys: tuple[str, ...]
@@ -38,6 +39,7 @@ class Look:
     shutter: float = 0.0
     noise: float = 1.0
     light: float = 0.0
+    wild: bool = False
 
 
 DIFFICULTIES = {
@@ -52,9 +54,21 @@ DIFFICULTIES = {
         noise=6.0,
         light=0.3,
     ),
+    "wild": Look(
+        ("pole", "blob", "figure", "spokes"),
+        copies=2,
+        pace=2.0,
+        wobble=0.2,
+        shake=0.012,
+        shutter=0.6,
+        noise=7.0,
+        light=0.25,
+        wild=True,
+    ),
 }
 """Looks by name. hard adds blur, noise, changing light, bending toys, thin spokes, a shaking
-camera and more occlusion."""
+camera and more occlusion. wild has poles, limbs and bumpy outlines, and colours that tell nothing:
+refinement learns on it."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +223,7 @@ def _plan_layers(look: Look, size: tuple[int, int], rng: np.random.Generator) ->
     return tuple(layers)
 
 
-_SWINGING = frozenset({"box", "fish"})
+_SWINGING = frozenset({"box", "fish", "figure", "pole"})
 """Toys that have an upside; the others roll."""
 
 

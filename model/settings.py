@@ -26,6 +26,8 @@ class PropagationSettings:
             is joined by a direct flow to its key frame.
         recall: With matching, where there is a key frame on one side only: the weight of the
             result of the frame before.
+        refine: With matching: the share of the refining network's correction (`model.refine`), 0
+            to 1, where the clip's own key frames do not say it.
     """
 
     decay: float = 10.0
@@ -37,8 +39,9 @@ class PropagationSettings:
     matching: MatchSettings | None = None
     direct_below: float = 0.5
     recall: float = 0.1
+    refine: float = 0.0
 
     @classmethod
-    def best(cls) -> PropagationSettings:
+    def best(cls, refine: float = 0.0) -> PropagationSettings:
         """Everything that earns its time; meant for the flow `dis-sharp`."""
-        return cls(matching=MatchSettings())
+        return cls(matching=MatchSettings(), refine=refine)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.scene import DIFFICULTIES, Points, Scene, move
-from model.toys import REACH, meadow
+from model.toys import REACH, meadow, wilderness
 
 __all__ = ["DIFFICULTIES", "RenderedClip", "RenderedMasks", "render_clip", "write_clip"]
 
@@ -53,7 +53,8 @@ class RenderedClip:
         self.name = f"rendered-{difficulty}-{seed}"
         self.class_names = ("background", *self._look.toys)
         rng = np.random.default_rng([seed, 0])
-        self._ground = meadow(2 * size[1], 2 * size[0], rng)
+        ground = wilderness if self._look.wild else meadow
+        self._ground = ground(2 * size[1], 2 * size[0], rng)
         self._scene = Scene(self._look, size, rng)
 
     def __len__(self) -> int:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EXTENT", "REACH", "TOYS", "Toy", "make_toy", "meadow", "noise"]
+__all__ = ["EXTENT", "REACH", "TOYS", "Toy", "make_toy", "meadow", "noise", "wilderness"]
 
 REACH = 1.25
 """Half the side of the square that outlines and textures cover, in local units."""
@@ -26,7 +26,7 @@ _GRID = 385
 """Samples a side of the signed distance; odd, so that 0 is on one."""
 
 Rng = np.random.Generator
-Outline = Callable[[], NDArray[np.bool_]]
+Outline = Callable[[Rng], NDArray[np.bool_]]
 Paint = Callable[[NDArray[np.float32], NDArray[np.float32], Rng], NDArray[np.float32]]
 
 
@@ -56,7 +56,7 @@ def make_toy(name: str, radius: float, rng: Rng) -> Toy:
     x, y = _local_grid(side)
     grain = 1.0 + 0.35 * (noise(side, side, (6, 14, 30), rng)[..., None] - 0.5)
     colour = np.clip(paint(x, y, rng) * grain, 0, 255).astype(np.float32)
-    distance = np.asarray(cv2.resize(_signed_distance(outline()), (side, side)), np.float32)
+    distance = np.asarray(cv2.resize(_signed_distance(outline(rng)), (side, side)), np.float32)
     return Toy(name, np.dstack([colour, distance]), distance)
 
 
@@ -85,6 +85,27 @@ def meadow(height: int, width: int, rng: Rng) -> NDArray[np.float32]:
         size = int(rng.integers(1, max(2, longest // 220) + 1))
         cv2.circle(ground, centre, size, colour.tolist(), -1, cv2.LINE_AA)
     return np.clip(ground, 0, 255).astype(np.float32)
+
+
+def wilderness(height: int, width: int, rng: Rng) -> NDArray[np.float32]:
+    """Ground whose patches have the colours of no thing in particular; see `meadow`."""
+    return _patches(height, width, rng)
+
+
+def _patches(height: int, width: int, rng: Rng) -> NDArray[np.float32]:
+    """Random colours blended by noise of random coarseness, more or less grainy."""
+    colours = rng.uniform(20, 235, (3, 3)).astype(np.float32)
+    colours += rng.uniform(0, 1) * (colours.mean(axis=1, keepdims=True) - colours)
+    cells = int(rng.integers(2, 9))
+    first, second = (noise(height, width, (cells, 3 * cells, 9 * cells), rng) for _ in range(2))
+    sharp = np.float32(rng.choice([1.5, 4.0, 20.0]))
+    parts = [1 / (1 + np.exp(sharp * (0.5 - part[..., None]) * 4)) for part in (first, second)]
+    out = colours[0] + parts[0] * (colours[1] - colours[0])
+    out = out + parts[1] * (colours[2] - out)
+    longest = max(height, width)
+    grain = noise(height, width, (longest // 8 + 2, longest // 3 + 2), rng)[..., None] - 0.5
+    out = np.clip(out * (1 + np.float32(rng.uniform(0, 0.6)) * grain), 0, 255)
+    return np.asarray(out, np.float32)
 
 
 def _colour(red: int, green: int, blue: int) -> NDArray[np.float32]:
@@ -118,22 +139,22 @@ def _polar(side: int = _GRID) -> tuple[NDArray[np.float32], NDArray[np.float32]]
     return np.hypot(x, y), np.arctan2(y, x)
 
 
-def _ball() -> NDArray[np.bool_]:
+def _ball(rng: Rng) -> NDArray[np.bool_]:
     return _polar()[0] <= 0.92
 
 
-def _box() -> NDArray[np.bool_]:
+def _box(rng: Rng) -> NDArray[np.bool_]:
     return _polygons([(-0.95, -0.72), (0.95, -0.72), (0.95, 0.72), (-0.95, 0.72)])
 
 
-def _star() -> NDArray[np.bool_]:
+def _star(rng: Rng) -> NDArray[np.bool_]:
     turns = np.arange(10) * np.pi / 5 - np.pi / 2
     radii = np.where(np.arange(10) % 2 == 0, 1.05, 0.5)
     tips = np.stack([radii * np.cos(turns), radii * np.sin(turns)], axis=1)
     return _polygons([(float(x), float(y)) for x, y in tips])
 
 
-def _fish() -> NDArray[np.bool_]:
+def _fish(rng: Rng) -> NDArray[np.bool_]:
     turns = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     body = [(float(0.2 + 0.78 * np.cos(a)), float(0.5 * np.sin(a))) for a in turns]
     tail = [(-0.3, 0.0), (-1.05, -0.55), (-0.88, 0.0), (-1.05, 0.55)]
@@ -141,16 +162,56 @@ def _fish() -> NDArray[np.bool_]:
     return _polygons(body, tail, fin)
 
 
-def _ring() -> NDArray[np.bool_]:
+def _ring(rng: Rng) -> NDArray[np.bool_]:
     radius = _polar()[0]
     return (radius <= 0.95) & (radius >= 0.48)
 
 
-def _wheel() -> NDArray[np.bool_]:
+def _wheel(rng: Rng) -> NDArray[np.bool_]:
     radius, turn = _polar()
     rim = (radius <= 1.0) & (radius >= 0.9)
     across = radius * np.abs(np.sin(((turn + np.pi / 6) % (np.pi / 3)) - np.pi / 6))
     return np.asarray(rim | ((radius <= 0.95) & (across <= 0.04)) | (radius <= 0.14))
+
+
+def _pole(rng: Rng) -> NDArray[np.bool_]:
+    half = float(rng.uniform(0.04, 0.1))
+    plate = float(rng.uniform(0.1, 0.35))
+    top = [(-plate, -1.1), (plate, -1.1), (plate, -0.8), (-plate, -0.8)]
+    return _polygons([(-half, -1.1), (half, -1.1), (half, 1.1), (-half, 1.1)], top)
+
+
+def _blob(rng: Rng) -> NDArray[np.bool_]:
+    """A bumpy outline, r(φ) = a sum of waves of random height."""
+    radius, turn = _polar()
+    reach = np.full_like(turn, 0.75)
+    for waves in range(2, 12):
+        height = rng.uniform(0, 0.35) / waves
+        reach += np.float32(height) * np.sin(waves * turn + np.float32(rng.uniform(0, 6.3)))
+    return np.asarray(radius <= np.clip(reach, 0.3, 1.1))
+
+
+def _figure(rng: Rng) -> NDArray[np.bool_]:
+    """A body on legs that stand apart."""
+    outlines = [[(-0.3, -0.7), (0.3, -0.7), (0.25, 0.2), (-0.25, 0.2)]]
+    for side in (-1, 1):
+        foot = side * float(rng.uniform(0.1, 0.6))
+        outlines.append(
+            [(side * 0.05, 0.1), (side * 0.25, 0.1), (foot + 0.08, 1.05), (foot - 0.08, 1.05)]
+        )
+        hand = side * float(rng.uniform(0.4, 0.9))
+        outlines.append([(side * 0.2, -0.65), (side * 0.3, -0.5), (hand, 0.15), (hand, 0.0)])
+    radius = np.hypot(
+        *(
+            axis - np.float32(shift)
+            for axis, shift in zip(_local_grid(_GRID), (0.0, -0.88), strict=True)
+        )
+    )
+    return np.asarray(_polygons(*outlines) | (radius <= 0.2))
+
+
+def _paint_any(x: NDArray[np.float32], y: NDArray[np.float32], rng: Rng) -> NDArray[np.float32]:
+    return _patches(x.shape[0], x.shape[1], rng)
 
 
 def _paint_ball(x: NDArray[np.float32], y: NDArray[np.float32], rng: Rng) -> NDArray[np.float32]:
@@ -220,5 +281,9 @@ TOYS: dict[str, tuple[Outline, Paint]] = {
     "fish": (_fish, _paint_fish),
     "ring": (_ring, _paint_ring),
     "wheel": (_wheel, _paint_wheel),
+    "pole": (_pole, _paint_any),
+    "blob": (_blob, _paint_any),
+    "figure": (_figure, _paint_any),
+    "spokes": (_wheel, _paint_any),
 }
 """Outline and paint of each class of toy."""

@@ -1,0 +1,154 @@
+"""Warp-Refine: masks are warped geometrically, and then put right by a network.
+
+The idea is of Warp-Refine Propagation (Ganeshan et al., ICCV 2021): labels are warped from the
+labelled frames, a network refines them, and it is taught by cycles that end at a labelled frame.
+Here the network is small and looks at one class at a time, with the same weights for each: it sees
+what each source says about a class, how far each can be trusted and the frame's colours, and
+answers with a correction δ_c of the fused probabilities,
+
+    p'_c ∝ (p_c + ε) · exp(δ_c),
+
+mixed with p by a share. It is taught in advance on rendered clips (`model.refine_training`) and, in
+the time there is, on the key frames of the clip at hand (`model.refine_adapt`), each predicted from
+the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from model.clues import CLASS_CHANNELS, SHARED_CHANNELS, Clues, Window, windows
+
+__all__ = ["RefineNet", "corrected", "load_refiner", "refined"]
+
+WEIGHTS = Path(__file__).parent / "weights" / "refine.pt"
+
+_FLOOR = 0.01
+"""ε: what a class that no source names can be raised from."""
+
+_BATCH = 48
+"""Pairs of window and class that go through the network together."""
+
+
+class RefineNet(nn.Module):
+    """Corrects the log-probability of one class; sees 7 × 7 pixels around each.
+
+    Args:
+        width: Channels.
+    """
+
+    def __init__(self, width: int = 12) -> None:
+        super().__init__()
+        self.by_class = nn.Conv2d(CLASS_CHANNELS, width, 3, padding=1)
+        self.shared = nn.Conv2d(SHARED_CHANNELS, width, 3, padding=1, bias=False)
+        self.around = nn.Conv2d(width, width, 3, padding=2, dilation=2)
+        self.mixed = nn.Conv2d(width, width, 1)
+        self.out = nn.Conv2d(width, 1, 1, bias=False)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, by_class: Tensor, shared: Tensor, of: Tensor) -> Tensor:
+        """Return corrections.
+
+        Args:
+            by_class: (N, `CLASS_CHANNELS`, h, w), a class of a window each.
+            shared: (M, `SHARED_CHANNELS`, h, w), a window each.
+            of: (N,) int64, the window that each class belongs to.
+
+        Returns:
+            (N, h, w), in units of log-probability. 0 before training.
+        """
+        x = F.relu_(self.by_class(by_class) + self.shared(shared)[of])
+        x = x + F.relu_(self.around(x))
+        out: Tensor = self.out(F.relu_(self.mixed(x)))[:, 0]
+        return out
+
+
+@lru_cache(maxsize=1)
+def _state() -> dict[str, Tensor]:
+    state: dict[str, Tensor] = torch.load(WEIGHTS, map_location="cpu", weights_only=True)
+    return state
+
+
+def load_refiner(device: str = "cpu") -> RefineNet:
+    """Return a refiner with the weights that the package brings, ready for use."""
+    with torch.random.fork_rng(devices=[]):
+        network = RefineNet()
+    network.load_state_dict(_state())
+    return network.to(device).eval()
+
+
+def corrected(network: RefineNet, batch: Iterable[Window]) -> list[Tensor]:
+    """Return the corrected log-probabilities (not normalised) of some windows, (K', h, w) each."""
+    cut = list(batch)
+    device = next(network.parameters()).device
+    counts = [len(window.classes) for window in cut]
+    of = torch.repeat_interleave(torch.arange(len(cut)), torch.tensor(counts))
+    by_class = torch.cat([window.by_class for window in cut]).to(device, torch.float32)
+    shared = torch.stack([window.shared for window in cut]).to(device, torch.float32)
+    # A third faster with few channels.
+    by_class, shared = (x.contiguous(memory_format=torch.channels_last) for x in (by_class, shared))
+    delta = network(by_class, shared, of.to(device))
+    return [
+        torch.log(window.probabilities.to(device, torch.float32) + _FLOOR) + part
+        for window, part in zip(cut, delta.split(counts), strict=True)
+    ]
+
+
+@torch.no_grad()
+def refined(
+    network: RefineNet,
+    clues: Clues,
+    probabilities: NDArray[np.float32],
+    evidence: NDArray[np.float32] | None = None,
+    share: float = 1.0,
+) -> NDArray[np.float32]:
+    """Put a frame's probabilities right on its contested pixels.
+
+    Args:
+        network: The refiner.
+        clues: What was found out while the frame was labelled.
+        probabilities: (K, H, W) float32, as fused so far.
+        evidence: (K, H, W) float32, a network's word.
+        share: 0 to 1, how much of the correction is made.
+
+    Returns:
+        (K, H, W) float32, summing to 1 over the classes.
+    """
+    if share == 0.0 or len(probabilities) == 1:
+        return probabilities
+    out = probabilities.copy()
+    for batch in _batches(windows(clues, probabilities, evidence)):
+        for window, logits in zip(batch, corrected(network, batch), strict=True):
+            y, x = window.core
+            new = logits[:, y, x].softmax(dim=0).cpu()
+            old = window.probabilities[:, y, x]
+            # Classes that are not looked at keep what they have.
+            change = share * (new * old.sum(dim=0) - old) * window.contested[y, x]
+            rows, columns = window.place
+            top, left = rows.start + y.start, columns.start + x.start
+            height, width = change.shape[1:]
+            out[window.classes, top : top + height, left : left + width] += change.numpy()
+    return out
+
+
+def _batches(found: Iterable[Window]) -> Iterable[list[Window]]:
+    batch: list[Window] = []
+    size: tuple[int, ...] | None = None
+    pairs = 0
+    for window in found:
+        if batch and (pairs >= _BATCH or size != window.contested.shape):
+            yield batch
+            batch, pairs = [], 0
+        batch.append(window)
+        size = tuple(window.contested.shape)
+        pairs += len(window.classes)
+    if batch:
+        yield batch
