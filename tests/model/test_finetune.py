@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from model import earlystop
 from model import finetune as module
 from model.finetune import FinetuneProgress, FinetuneReport, finetune, network_evidence
 from model.flow import DISFlow
@@ -33,12 +34,14 @@ def _run(
     network: Segmenter, clip: MovingClip, keys: tuple[int, ...] = (0, 6, 11), **changes: Any
 ) -> FinetuneReport:
     progress, resume = changes.pop("progress", None), changes.pop("resume", None)
+    held_out = changes.pop("held_out", None)
     return finetune(
         network,
         clip,
         {index: clip.mask(index) for index in keys},
         flow=DISFlow("ultrafast"),
         settings=replace(_QUICK, **changes),
+        held_out=held_out,
         resume=resume,
         progress=progress,
     )
@@ -195,6 +198,79 @@ def test_time_is_kept_and_the_learning_rate_still_falls(
     assert len(rates) == report.steps
     if report.steps > 10:
         assert rates[-1] < 0.25 * max(rates)
+
+
+class TestHeldOut:
+    """Frames that are not learnt from end the training."""
+
+    @pytest.fixture
+    def scores(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        """What the next looks find."""
+        scores: list[float] = []
+        monkeypatch.setattr(earlystop, "mean_iou", lambda _: scores.pop(0))
+        return scores
+
+    def _watched(self, **changes: Any) -> tuple[FinetuneReport, Segmenter]:
+        clip, network = MovingClip(), _network()
+        held_out = {3: clip.mask(3)}
+        return _run(network, clip, held_out=held_out, epochs=8, **changes), network
+
+    def test_it_goes_on_while_they_get_better(self, scores: list[float]) -> None:
+        scores[:] = [0.1 * count for count in range(1, 9)]
+        report, _ = self._watched()
+        assert (report.stopped, report.steps) == ("done", 32)
+
+    def test_one_epoch_more_once_they_do_not(
+        self, scores: list[float], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rates: list[float] = []
+        take = Muon.step
+
+        def step(self: Muon, *rest: Any) -> Any:
+            rates.append(self.param_groups[0]["lr"])
+            return take(self, *rest)
+
+        monkeypatch.setattr(Muon, "step", step)
+        scores[:] = [0.5, 0.6, 0.6, 0.59]
+        report, network = self._watched(warm_up=0)
+        assert (report.stopped, report.steps, report.planned) == ("held-out", 20, 32)
+        assert rates[-1] < 0.1 * max(rates)
+        assert torch.isfinite(_weights(network)).all()
+
+    def test_the_last_epoch_cannot_be_cut(self, scores: list[float]) -> None:
+        scores[:] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.6, 0.6]
+        report, _ = self._watched()
+        assert (report.stopped, report.steps) == ("done", 32)
+
+    def test_no_patience_no_looks(self, scores: list[float]) -> None:
+        assert self._watched(patience=0)[0].stopped == "done"
+
+    def test_looking_changes_nothing(self, scores: list[float]) -> None:
+        scores[:] = [0.1 * count for count in range(1, 9)]
+        _, watched = self._watched()
+        network = _network()
+        _run(network, MovingClip(), epochs=8)
+        assert torch.equal(_weights(watched), _weights(network))
+
+    @pytest.mark.parametrize("killed", [2, 4])
+    def test_what_was_interrupted_remembers_the_looks(
+        self, killed: int, scores: list[float], tmp_path: Path
+    ) -> None:
+        looks = [0.5, 0.6, 0.6, 0.59]
+        scores[:] = looks
+        straight = self._watched()[1]
+
+        def stop(step: FinetuneProgress) -> None:
+            if step.epoch == killed:
+                raise _Killed
+
+        path = tmp_path / "training.pt"
+        scores[:] = looks
+        with pytest.raises(_Killed):
+            self._watched(resume=path, progress=stop)
+        report, resumed = self._watched(resume=path)
+        assert (report.stopped, report.steps) == ("held-out", 20)
+        assert torch.equal(_weights(resumed), _weights(straight))
 
 
 class _Exploding:

@@ -21,10 +21,12 @@ class _Recorder:
 
     def __init__(self, *stopped: str) -> None:
         self.asked: list[FinetuneSettings] = []
+        self.held_out: list[Any] = []
         self.stopped = list(stopped)
 
     def __call__(self, *_: Any, settings: FinetuneSettings, **rest: Any) -> FinetuneReport:
         self.asked.append(settings)
+        self.held_out.append(rest["held_out"])
         if rest["progress"] is not None:
             rest["progress"](FinetuneProgress(settings.epochs, settings.epochs, {"a": 1.0}, 4.0))
         reason = self.stopped.pop(0) if self.stopped else "done"
@@ -71,6 +73,24 @@ def test_all_the_time_there_is_stays_so(recorder: _Recorder) -> None:
     assert recorder.asked[0].seconds == math.inf
 
 
+def test_what_held_out_frames_found_worth_nothing_is_left_later(recorder: _Recorder) -> None:
+    recorder.stopped = ["held-out"]  # after 10 of 12 steps
+    parts = _stages(FinetuneSettings(epochs=40))
+    masks = {3: MovingClip().mask(3)}
+    parts.run({}, share=0.25, held_out=masks)
+    parts.run({})
+    assert recorder.held_out == [masks, None]
+    assert [part.epochs for part in recorder.asked] == [10, 25]
+
+
+def test_without_held_out_frames_all_epochs_are_taken(recorder: _Recorder) -> None:
+    recorder.stopped = ["time"]
+    parts = _stages(FinetuneSettings(epochs=40))
+    parts.run({}, share=0.25)
+    parts.run({})
+    assert [part.epochs for part in recorder.asked] == [10, 30]
+
+
 def test_progress_counts_through(recorder: _Recorder) -> None:
     told: list[FinetuneProgress] = []
     parts = _stages(replace(FinetuneSettings(), epochs=10), told)
@@ -87,6 +107,8 @@ def test_progress_counts_through(recorder: _Recorder) -> None:
         (("time", "done"), "time"),
         (("done", "diverged"), "diverged"),
         (("diverged", "time"), "diverged"),
+        (("held-out", "done"), "held-out"),
+        (("held-out", "time"), "time"),
     ],
 )
 def test_the_report_is_of_all_parts(
