@@ -213,6 +213,12 @@ class Blender:
             return FrameResult(index, probabilities, confidence, is_key=False)
         return self._matched(index, image, frame, sources, link, self._settings.matching)
 
+    def remember(self, result: FrameResult) -> None:
+        """Recall the frame blended last as `result` has it: corrected since by something else."""
+        if self._last is not None:
+            margin = _margin(result.probabilities)
+            self._last = (result.mask, margin, self._last[2])
+
     def _matched(
         self,
         index: int,
