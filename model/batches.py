@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.augment import Augmentation, augment
+from model.augment import Augmentation, Motion, augment, draw_motion, recolour
 from model.clip import FrameSource
 from model.flow import FlowEstimator, forward_backward_check
 from model.losses import IGNORE
@@ -263,6 +263,9 @@ class ClipBatches:
     def pair(self) -> Pair | None:
         """Draw two consecutive frames, with the flow between them; None in a clip of one.
 
+        Both are changed at random as in `batch`: alike in place, so that the flow still fits, and
+        each in colour for itself, so that to be consistent is also not to go by the light.
+
         Where labels were carried over, the two are frames that have some.
         """
         if len(self._source) < 2:
@@ -277,20 +280,36 @@ class ClipBatches:
                 for frames in ((before, after), (after, before))
             )
             self._flows.put(index, *flows)
-        forward, backward = (flow.astype(np.float32) for flow in flows)
+        return self._moved(index, *(flow.astype(np.float32) for flow in flows))
+
+    def _moved(
+        self, index: int, forward: NDArray[np.float32], backward: NDArray[np.float32]
+    ) -> Pair:
+        """Change a pair at random: both frames move alike, and their colours differ."""
+        how, rng = self._augmentation, self._rng
+        motion = draw_motion(self.size, how, rng)
+        images = [
+            to_tensor(recolour(motion.picture(self.frame(each)), how, rng))
+            for each in (index - 1, index)
+        ]
+
+        def seen(there: NDArray[np.float32], back: NDArray[np.float32]) -> Tensor:
+            checked = forward_backward_check(there, back).astype(np.uint8)
+            return torch.from_numpy(motion.map(checked, 0) > 0)[None]
+
         return Pair(
-            torch.stack([to_tensor(before), to_tensor(after)]),
-            torch.from_numpy(forward)[None],
-            torch.from_numpy(backward)[None],
-            torch.from_numpy(forward_backward_check(forward, backward))[None],
-            torch.from_numpy(forward_backward_check(backward, forward))[None],
-            *self._carried_to(index - 1, index),
+            torch.stack(images),
+            torch.from_numpy(motion.flow(forward))[None],
+            torch.from_numpy(motion.flow(backward))[None],
+            seen(forward, backward),
+            seen(backward, forward),
+            *self._carried_to(motion, index - 1, index),
         )
 
-    def _carried_to(self, *indices: int) -> tuple[Tensor | None, Tensor | None]:
+    def _carried_to(self, motion: Motion, *indices: int) -> tuple[Tensor | None, Tensor | None]:
         labels = [self._carried[index] for index in indices if index in self._carried]
         if len(labels) < len(indices):
             return None, None
-        masks = np.stack([label.mask for label in labels]).astype(np.int64)
-        weights = np.stack([label.weight for label in labels]).astype(np.float32)
+        masks = np.stack([motion.map(label.mask, IGNORE) for label in labels]).astype(np.int64)
+        weights = np.stack([motion.map(label.weight, 0) for label in labels]).astype(np.float32)
         return torch.from_numpy(masks), torch.from_numpy(weights / np.float32(255))

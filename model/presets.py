@@ -28,8 +28,10 @@ class FinetuneSettings:
         weight_decay: As the optimiser understands it.
         warm_up: Steps over which the learning rate rises to its start.
         consistency: λ, the weight of flow consistency; 0 leaves it out.
-        consistency_every: Steps from one consecutive pair to the next. Its loss then counts as
-            often as much, so that λ means the same.
+        consistency_every: Steps from one consecutive pair to the next.
+        consistency_from: Share of the training before the first pair, below 1: what a network
+            does not know yet, it is not to be steady in. With fewer pairs each counts as much
+            more, so that λ means the same.
         class_balance: 0 counts every pixel alike, 1 every class alike.
         self_training: Share of a batch's frames whose labels were carried over by propagation;
             0 learns from labelled frames alone.
@@ -52,6 +54,7 @@ class FinetuneSettings:
     warm_up: int = 10
     consistency: float = 1.0
     consistency_every: int = 4
+    consistency_from: float = 0.6
     class_balance: float = 0.5
     self_training: float = 0.66
     carried_frames: int = 200
@@ -81,6 +84,10 @@ class FinetuneSettings:
                 raise ValueError(f"{name} must be {value} or more, not {getattr(self, name)}")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}")
+        if not 0 <= self.consistency_from < 1:
+            raise ValueError(
+                f"consistency_from must be 0 or more, below 1; not {self.consistency_from}"
+            )
         for name in ("class_balance", "self_training"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be 0 to 1, not {getattr(self, name)}")
@@ -115,6 +122,7 @@ PRESETS = {
         weight_decay=0.0,
         warm_up=0,
         consistency_every=1,
+        consistency_from=0.0,
         class_balance=0.0,
         self_training=0.0,
         max_pixels=512 * 512,

@@ -7,6 +7,7 @@ import torch
 from model.augment import Augmentation
 from model.batches import ClipBatches, to_tensor, training_size
 from model.flow import DISFlow
+from model.losses import warp
 from tests.model.moving import MovingClip
 
 _STILL = Augmentation(flip=0.0, scale=(1.0, 1.0), shift=0.0, rotation=0.0, colour=0.0)
@@ -106,6 +107,44 @@ class TestPair:
             assert pair.forward.shape == pair.backward.shape == (1, 48, 64, 2)
             assert pair.seen_forward.dtype == torch.bool
             assert float(pair.seen_backward.float().mean()) > 0.5
+
+    def test_both_move_alike_and_the_flow_with_them(self) -> None:
+        """A strong change: the second frame, looked up along the flow, is still the first."""
+        how = Augmentation(flip=1.0, scale=(0.7, 0.7), rotation=20.0, shift=0.1, colour=0.0)
+        clip = MovingClip()
+        batches = ClipBatches(
+            clip, {0: clip.mask(0)}, 3, flow=DISFlow(), max_pixels=48 * 64, augmentation=how,
+            rng=np.random.default_rng(1),
+        )  # fmt: skip
+        batches.carry_labels(100, lambda: False)
+        for _ in range(3):
+            pair = batches.pair()
+            assert pair is not None
+            assert pair.labels is not None
+            seen = pair.seen_forward[0]
+            assert 0.2 < float(seen.float().mean()) < 0.8
+            moves = seen & (pair.forward[0].norm(dim=-1) > 0.7)
+            still = torch.zeros_like(pair.forward)
+            along, stays = (
+                (warp(pair.images[1:], flow) - pair.images[:1]).abs().mean(dim=1)[0][moves].mean()
+                for flow in (pair.forward, still)
+            )
+            assert along < 0.7 * stays
+            labels = pair.labels.float()[:, None]
+            agree = warp(labels[1:], pair.forward)[0, 0].round() == labels[0, 0]
+            assert agree[seen & (labels[0, 0] != 255)].float().mean() > 0.97
+
+    def test_each_has_colours_of_its_own(self) -> None:
+        clip = MovingClip(frames=2)
+        how = Augmentation(scale=(1.0, 1.0), rotation=0.0, shift=0.0, colour=0.2)
+        batches = ClipBatches(
+            clip, {0: clip.mask(0)}, 3, flow=DISFlow(), max_pixels=48 * 64, augmentation=how,
+            rng=np.random.default_rng(0),
+        )  # fmt: skip
+        pair = batches.pair()
+        assert pair is not None
+        gains = pair.images.mean(dim=(2, 3)) / to_tensor(clip.read(0)).mean(dim=(1, 2))
+        assert float((gains[0] - gains[1]).abs().max()) > 0.02
 
     def test_is_the_same_the_second_time(self) -> None:
         clip = MovingClip(frames=2)
