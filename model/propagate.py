@@ -11,7 +11,7 @@ difference (½, 1, 1) between the frame and the warped key frame, averaged over 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +21,7 @@ from model.blend import FrameResult
 from model.clip import FrameSource
 from model.flow import FlowEstimator
 from model.keyframes import IGNORE, KeyFrame, check_keys
+from model.refine import Refinement
 from model.settings import PropagationSettings
 from model.walk import Walk
 
@@ -29,7 +30,6 @@ __all__ = [
     "FrameResult",
     "Progress",
     "PropagationSettings",
-    "held_out_evidence_weight",
     "mix",
     "nearest",
     "propagate",
@@ -41,12 +41,6 @@ Progress = Callable[[int, int], None]
 Evidence = Callable[[int, NDArray[np.uint8]], NDArray[np.float32]]
 """(frame index, (H, W, 3) image) → (K, H, W) float32 probabilities, from a network."""
 
-EVIDENCE_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""The weights that `held_out_evidence_weight` chooses from."""
-
-_WORTH = 0.001
-"""The gain in held-out mIoU below which a heavier weight is not taken."""
-
 
 def propagate(
     source: FrameSource,
@@ -57,6 +51,7 @@ def propagate(
     settings: PropagationSettings | None = None,
     evidence: Evidence | None = None,
     evidence_weight: float = 0.0,
+    refinement: Refinement | None = None,
     progress: Progress | None = None,
 ) -> Iterator[FrameResult]:
     """Label every frame from the key frames before and after it.
@@ -73,6 +68,7 @@ def propagate(
         settings: How sources are weighed.
         evidence: A network's probabilities for a frame, mixed in where propagation is unsure.
         evidence_weight: 0 (the evidence is not even asked for) to 1.
+        refinement: Puts right what comes of all that, where `settings.refine` is above 0.
         progress: Called after each frame.
 
     Yields:
@@ -86,15 +82,31 @@ def propagate(
     if not 0.0 <= evidence_weight <= 1.0:
         raise ValueError(f"evidence_weight must be 0 to 1, not {evidence_weight}")
     settings = settings or PropagationSettings()
-    walk = Walk(source, keys, num_classes, flow, settings)
+    asks = evidence is not None and evidence_weight > 0
+
+    def improved(result: FrameResult) -> FrameResult:
+        mixed, seen = result, None
+        if evidence is not None and asks and not result.is_key:
+            image = walk.read(result.index) if result.image is None else result.image
+            seen = evidence(result.index, image)
+            mixed = mix(result, seen, evidence_weight, settings.evidence_range)
+        if refinement is not None:
+            mixed = refinement(mixed, seen)
+        return result if mixed is result else replace(mixed, clues=None)
+
+    def kept(label: NDArray[np.uint8], result: FrameResult) -> FrameResult:
+        """The key frame improved, with what a person labelled of it as it is."""
+        mixed = improved(result)
+        both = (result.probabilities, mixed.probabilities)
+        return replace(mixed, probabilities=np.where(label != IGNORE, *both))
+
+    improves = asks or refinement is not None
+    walk = Walk(source, keys, num_classes, flow, settings, improved if improves else None)
 
     def results() -> Iterator[FrameResult]:
         for result in walk.frames(range(walk.length)):
-            if evidence is not None and evidence_weight > 0 and not result.is_key:
-                image = walk.read(result.index) if result.image is None else result.image
-                seen = evidence(result.index, image)
-                result = mix(result, seen, evidence_weight, settings.evidence_range)
-            yield result
+            label = walk.masks.get(result.index)
+            yield kept(label, result) if improves and label is not None else result
             if progress is not None:
                 progress(result.index + 1, walk.length)
 
@@ -128,85 +140,6 @@ def mix(
     return replace(result, probabilities=probabilities)
 
 
-def held_out_evidence_weight(
-    source: FrameSource,
-    keys: Mapping[int, NDArray[np.uint8]],
-    num_classes: int,
-    evidence: Evidence,
-    *,
-    flow: FlowEstimator,
-    settings: PropagationSettings | None = None,
-    held_out: Sequence[int] | None = None,
-) -> float:
-    """Choose how much of a network's evidence to mix in, by predicting labelled frames.
-
-    Key frames are held out one at a time, predicted from the others with each weight, and scored
-    (mIoU over all of them) against their own labels.
-
-    Args:
-        source: The clip.
-        keys: Frame index → (H, W) uint8 mask, 255 = ignore.
-        num_classes: K.
-        evidence: A network's probabilities. It flatters itself on frames it was trained on.
-        flow: The flow estimator.
-        settings: How sources are weighed, and how many key frames to hold out.
-        held_out: The key frames to hold out, ideally ones that the network has not seen; None
-            takes up to `settings.held_out`, evenly spread.
-
-    Returns:
-        The lightest of `EVIDENCE_WEIGHTS` that is about as good as the best; 0.0 where evidence
-        does not help, or where fewer than two frames are labelled.
-
-    Raises:
-        ValueError: As `propagate`; or `held_out` names a frame that is not labelled.
-    """
-    settings = settings or PropagationSettings()
-    masks = check_keys(keys, num_classes, len(source))
-    if held_out is None:
-        held_out = _spread(list(masks), settings.held_out)
-    unknown = sorted(set(held_out) - set(keys))
-    if unknown:
-        raise ValueError(f"frame {unknown[0]} is to be held out but is not labelled")
-    if len(masks) < 2 or not held_out:
-        return 0.0
-    counts = np.zeros((len(EVIDENCE_WEIGHTS), num_classes, num_classes), np.int64)
-    for index in (index for index in held_out if index in masks):
-        rest = {other: mask for other, mask in masks.items() if other != index}
-        walk = Walk(source, rest, num_classes, flow, settings)
-        (result,) = walk.frames({index})
-        seen = evidence(index, walk.read(index))
-        for place, weight in enumerate(EVIDENCE_WEIGHTS):
-            mixed = mix(result, seen, weight, settings.evidence_range)
-            counts[place] += _confusion(masks[index], mixed.mask, num_classes)
-    scores = [_mean_iou(count) for count in counts]
-    if max(scores) < scores[0] + _WORTH:
-        return 0.0
-    return next(
-        weight
-        for weight, score in zip(EVIDENCE_WEIGHTS, scores, strict=True)
-        if score >= max(scores) - _WORTH
-    )
-
-
-def _spread(indices: list[int], count: int) -> list[int]:
-    places = np.linspace(0, len(indices) - 1, min(count, len(indices)) + 2)[1:-1]
-    return [indices[place] for place in sorted({round(float(place)) for place in places})]
-
-
-def _confusion(
-    truth: NDArray[np.uint8], predicted: NDArray[np.uint8], num_classes: int
-) -> NDArray[np.int64]:
-    valid = truth != IGNORE
-    pairs = truth[valid].astype(np.int64) * num_classes + predicted[valid]
-    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
-
-
-def _mean_iou(confusion: NDArray[np.int64]) -> float:
-    hit = np.diagonal(confusion).astype(np.float64)
-    union = confusion.sum(axis=0) + confusion.sum(axis=1) - hit
-    return float((hit[union > 0] / union[union > 0]).mean())
-
-
 def nearest(
     source: FrameSource,
     keys: Mapping[int, NDArray[np.uint8]],
@@ -231,7 +164,8 @@ def nearest(
                 key = KeyFrame.prepare(closest, masks[closest], blank, num_classes)
             probabilities = np.moveaxis(key.onehot, 2, 0).astype(np.float32) / np.float32(255)
             confidence = key.labelled * np.float32(0.5 ** (abs(index - closest) / 10))
-            yield FrameResult(index, probabilities, confidence, index in masks)
+            whole = index in masks and key.trust is None
+            yield FrameResult(index, probabilities, confidence, whole)
             if progress is not None:
                 progress(index + 1, length)
 

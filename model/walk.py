@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -16,10 +16,14 @@ from model.chain import Chain, Link, Shelf, shelf
 from model.clip import FrameSource
 from model.flow import FlowEstimator
 from model.flowstore import FlowStore
-from model.keyframes import KeyFrame, check_keys, read_frame
+from model.keyframes import IGNORE, KeyFrame, check_keys, read_frame
 from model.settings import PropagationSettings
+from model.sparse import complete, fade, faded, merge
 
 __all__ = ["Walk"]
+
+_THROUGH = 8
+"""Key frames labelled in part through which the word of others comes to what is wanted."""
 
 _LINKS_AHEAD = 3
 """Links made ahead while frames are blended, going outwards from a key frame."""
@@ -31,7 +35,8 @@ class Walk:
     In each stretch the chain to the key frame after it is built backwards and put on a shelf,
     with the links that the chain to the key frame before it needs; then the frames are yielded
     forwards, while a thread builds the next stretch. Each pair of neighbours is matched once, each
-    frame read once.
+    frame read once. Where key frames are labelled in part, the flow between them is followed once
+    in each direction before that, to complete them (`model.sparse`).
 
     Args:
         source: The clip.
@@ -39,6 +44,8 @@ class Walk:
         num_classes: K.
         estimator: Optical flow; a `FlowStore` spares what another pass has worked out.
         settings: How sources are weighed.
+        correct: Improves on what key frames say of a frame that is none; outwards of the key
+            frames, the frames that follow start from what it says.
 
     Raises:
         ValueError: See `model.keyframes.check_keys`.
@@ -51,10 +58,12 @@ class Walk:
         num_classes: int,
         estimator: FlowEstimator,
         settings: PropagationSettings,
+        correct: Callable[[FrameResult], FrameResult] | None = None,
     ) -> None:
         self.source = source
         self.length = len(source)
         self.masks = check_keys(keys, num_classes, self.length)
+        self._partial = {index for index, mask in self.masks.items() if (mask == IGNORE).any()}
         height, width = next(iter(self.masks.values())).shape
         self.shape = (height, width)
         self.num_classes = num_classes
@@ -62,6 +71,7 @@ class Walk:
         if not isinstance(estimator, FlowStore):
             estimator = FlowStore(estimator, limit=0)
         self._flows = estimator
+        self._correct = correct
 
     def read(self, index: int) -> NDArray[np.uint8]:
         """Return frame `index`, checked to be of the masks' size."""
@@ -76,8 +86,10 @@ class Walk:
             if any(index in wanted for index in range(start, stop + 1))
         ]
         with shelf(self.settings.memory) as store:
+            if self._partial:
+                self._complete(store, wanted)
             if any(index in wanted for index in range(indices[0])):
-                yield from self._head(store, self._key(indices[0]), wanted)
+                yield from self._head(store, self._key(store, indices[0]), wanted)
             last: _Stretch | None = None
             with closing(run_ahead(self._stretches(store, stretches, wanted), 1)) as built:
                 for stretch in built:
@@ -87,10 +99,66 @@ class Walk:
             if any(index in wanted for index in range(indices[-1], self.length)):
                 if last is None or last.after.index != indices[-1]:
                     last = None
-                yield from self._tail(last.after if last else self._key(indices[-1]), wanted, last)
+                final = last.after if last else self._key(store, indices[-1])
+                yield from self._tail(final, wanted, last)
 
-    def _key(self, index: int) -> KeyFrame:
+    def _key(self, store: Shelf, index: int) -> KeyFrame:
+        """A key frame, completed where it is labelled in part."""
+        key = self._prepare(index)
+        return self._take(store, f"key-{index}", key, keep=True) if index in self._partial else key
+
+    def _prepare(self, index: int) -> KeyFrame:
         return KeyFrame.prepare(index, self.masks[index], self.read(index), self.num_classes)
+
+    def _complete(self, store: Shelf, wanted: Container[int]) -> None:
+        """Put away key frames labelled in part, completed from those after and before them."""
+        indices = list(self.masks)
+        used = [
+            place
+            for place, (start, stop) in enumerate(pairwise([0, *indices, self.length - 1]))
+            if any(index in wanted for index in range(start, stop + 1))
+        ]
+        if not used:
+            return
+        near = indices[max(used[0] - 1 - _THROUGH, 0) : used[-1] + 1 + _THROUGH]
+        for index, key in self._passed_on(near[::-1]):
+            if index in self._partial:
+                self._put(store, f"later-{index}", key)
+        for index, key in self._passed_on(near):
+            if index in self._partial:
+                later = self._take(store, f"later-{index}", key)
+                self._put(store, f"key-{index}", merge(key, later))
+
+    def _passed_on(self, indices: Sequence[int]) -> Iterator[tuple[int, KeyFrame]]:
+        """Key frames, each completed from the one before it in this order."""
+        other: KeyFrame | None = None
+        for index in indices:
+            key = self._prepare(index)
+            if other is not None and index in self._partial:
+                blender = Blender(self.settings, self._flows)
+                key = complete(key, other, self._chain(other.index, index), blender)
+            yield index, key
+            other = key
+
+    def _chain(self, start: int, stop: int) -> Chain:
+        """From key frame `stop` to key frame `start`, whichever is the earlier."""
+        step = 1 if stop > start else -1
+        chain = Chain.start(start, self.shape)
+        for index in range(start, stop, step):
+            there, back = self._flows.links(min(index, index + step), self.read)
+            chain = chain.extend(back if step > 0 else there)
+        return chain
+
+    def _put(self, store: Shelf, name: str, key: KeyFrame) -> None:
+        assert key.trust is not None
+        store.put(name, key.mask, key.trust, key.onehot)
+
+    def _take(self, store: Shelf, name: str, key: KeyFrame, keep: bool = False) -> KeyFrame:
+        """The key frame as it was put away under a name, where it stays if it is to be kept."""
+        mask, trust, onehot = store.take(name)
+        if keep:
+            store.put(name, mask, trust, onehot)
+        return replace(key, mask=mask, trust=trust, onehot=onehot)
 
     def _head(self, store: Shelf, key: KeyFrame, wanted: Container[int]) -> Iterator[FrameResult]:
         """The frames before the first key frame: worked out backwards, yielded forwards."""
@@ -123,8 +191,12 @@ class Walk:
                 chain = chain.extend(link)
                 if index in wanted or blender.recalls:
                     result = blender.blend(index, image, [(key, chain)], link)
+                    result = replace(fade(result, [(key, chain)]), image=image)
+                    if self._correct is not None:
+                        result = self._correct(result)
+                        blender.remember(result)
                     if index in wanted:
-                        yield replace(result, image=image)
+                        yield result
 
     def _links(
         self, key: KeyFrame, indices: range
@@ -144,8 +216,9 @@ class Walk:
         """Build one stretch after another."""
         after: KeyFrame | None = None
         for start, stop in stretches:
-            before = after if after is not None and after.index == start else self._key(start)
-            after = self._key(stop)
+            same = after is not None and after.index == start
+            before = after if same and after is not None else self._key(store, start)
+            after = self._key(store, stop)
             yield _Stretch(before, after, self._shelve(store, before, after, wanted))
 
     def _stretch(
@@ -174,8 +247,8 @@ class Walk:
             other = store.take_chain(f"chain-{index}", after.index)
             if index in wanted:
                 (image,) = store.take(f"frame-{index}")
-                result = blender.blend(index, image, [(before, chain), (after, other)])
-                yield replace(result, image=image)
+                sources = [(before, chain), (after, other)]
+                yield replace(fade(blender.blend(index, image, sources), sources), image=image)
         stretch.forth = chain.extend(store.take_link(f"link-{after.index}"))
 
     def _shelve(
@@ -205,12 +278,15 @@ class Walk:
         """The key frame as labelled; its ignored pixels as the other key frames have them."""
         probabilities = np.moveaxis(key.onehot, 2, 0).astype(np.float32) / np.float32(255)
         confidence = key.labelled.astype(np.float32)
+        if key.trust is not None:
+            probabilities = faded(probabilities, key.trust)
         if key.trust is not None and others:
             blender = Blender(self.settings, self._flows)
-            filled = blender.blend(key.index, key.image, others)
+            filled = fade(blender.blend(key.index, key.image, others), others)
             np.copyto(probabilities, filled.probabilities, where=~key.labelled)
             np.copyto(confidence, filled.confidence, where=~key.labelled)
-        return FrameResult(key.index, probabilities, confidence, is_key=True, image=key.image)
+        whole = key.trust is None
+        return FrameResult(key.index, probabilities, confidence, is_key=whole, image=key.image)
 
 
 @dataclass
