@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backend.formats import decode, encode
-from backend.init import BackendAddress, init
+from backend.init import BackendAddress, SampleWish, init
 from backend.labelconfig import LabelConfig, parse_label_config
 from backend.local_service import LocalService
 from backend.store import Store
@@ -32,10 +32,17 @@ class Loop:
         clip: The clip; its frames are written below Label Studio's document root.
         root: Label Studio's document root.
         title: Title of the project and name of the clip, used once only.
+        samples: What the person is asked for; whole frames when not given.
     """
 
     def __init__(
-        self, studio: Studio, service: LocalService, clip: RenderedClip, root: Path, title: str
+        self,
+        studio: Studio,
+        service: LocalService,
+        clip: RenderedClip,
+        root: Path,
+        title: str,
+        samples: SampleWish | None = None,
     ) -> None:
         self.studio, self.service, self.clip = studio, service, clip
         folder = root / title
@@ -50,6 +57,7 @@ class Loop:
             title=title,
             backend=BackendAddress(service.url),
             document_root=root,
+            samples=samples,
         ).project_id
         config = str(studio.project(self.project)["label_config"])
         self.config: LabelConfig = parse_label_config(config)
