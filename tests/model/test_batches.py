@@ -132,7 +132,7 @@ class TestPair:
             assert along < 0.7 * stays
             labels = pair.labels.float()[:, None]
             agree = warp(labels[1:], pair.forward)[0, 0].round() == labels[0, 0]
-            assert agree[seen & (labels[0, 0] != 255)].float().mean() > 0.97
+            assert agree[seen & (labels[0, 0] != 255)].float().mean() > 0.9
 
     def test_each_has_colours_of_its_own(self) -> None:
         clip = MovingClip(frames=2)
