@@ -24,7 +24,7 @@ from backend.formats.regions import Drawn, check_size, drawn_regions
 from backend.labelconfig import LabelConfig
 from backend.querylayer import QueryLayer
 
-__all__ = ["QUERY_ID", "Answer", "Submitted", "read_answer"]
+__all__ = ["QUERY_ID", "Answer", "Submitted", "id_of", "read_answer"]
 
 QUERY_ID = "query-"
 """How the ids of queried regions begin; the screen keeps ids."""
@@ -115,10 +115,15 @@ def _fences(
 def _by_person(results: Sequence[Mapping[str, Any]]) -> set[str]:
     """Ids of the regions that a person stands behind: drawn, changed, or asked for."""
     return {
-        str(region.get("id"))
+        id_of(region)
         for region in results
-        if region.get("origin") != "prediction" or str(region.get("id")).startswith(QUERY_ID)
+        if region.get("origin") != "prediction" or id_of(region).startswith(QUERY_ID)
     }
+
+
+def id_of(region: Mapping[str, Any]) -> str:
+    """A region's id; empty where it has none."""
+    return str(region.get("id") or "")
 
 
 def _covered(regions: Sequence[Drawn], size: tuple[int, int]) -> npt.NDArray[np.bool_]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from backend.asked import QUERY_ID, Submitted, id_of
 from backend.formats import FormatError, decode
 from backend.labelconfig import LabelConfig
+from backend.querylayer import QueryLayer
 from backend.store import Store
 from backend.sync import SeenFrame
-from selection.clicks import boundary_clicks
+from selection.clicks import boundary_clicks, rectangle_clicks
 
 __all__ = ["count_clicks", "label_clicks"]
 
@@ -61,12 +63,45 @@ def count_clicks(
         {
             "task_id": frame.task_id,
             "label": frame.digest,
-            "clicks": label_clicks(frame.results or [], config),
+            "clicks": _clicks(frame, config),
         }
         for frame in frames
         if frame.digest is not None and known.get(frame.task_id, ("", 0))[0] != frame.digest
     ]
     store.save_efforts(project_id, rows)
+
+
+def _clicks(frame: SeenFrame, config: LabelConfig) -> int:
+    if config.queries is None:
+        return label_clicks(frame.results or [], config)
+    return sum(_answer_clicks(each, config, config.queries) for each in frame.submitted)
+
+
+def _answer_clicks(submitted: Submitted, config: LabelConfig, layer: QueryLayer) -> int:
+    """Clicks of what was asked for: inside of rectangles; one a super-pixel; and what was drawn."""
+    fences = [r for r in submitted.results if r.get("from_name") == layer.name]
+    given = {id_of(r) for r in submitted.results if id_of(r).startswith(QUERY_ID)}
+    given -= {id_of(r) for r in fences}
+    rest = [r for r in submitted.results if r not in fences and id_of(r) not in given]
+    if not fences:
+        drawn = [r for r in rest if r.get("origin") != "prediction"]
+        counted = drawn if submitted.predicted else rest
+        return len(given) + (label_clicks(counted, config) if counted or not given else 0)
+    height, width = fences[0].get("original_height"), fences[0].get("original_width")
+    try:
+        mask = decode(rest, config, (int(height or 0), int(width or 0)))
+        clicks = sum(rectangle_clicks(mask, _rectangle(fence, mask.shape), {0}) for fence in fences)
+    except (FormatError, ValueError, KeyError, TypeError):
+        clicks = len(fences)  # the round says what is wrong with it
+    return len(given) + clicks
+
+
+def _rectangle(fence: Mapping[str, Any], size: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Top, left, height and width of a query rectangle in pixels."""
+    value = fence["value"]
+    top, bottom = value["y"] * size[0] / 100, (value["y"] + value["height"]) * size[0] / 100
+    left, right = value["x"] * size[1] / 100, (value["x"] + value["width"]) * size[1] / 100
+    return round(top), round(left), round(bottom) - round(top), round(right) - round(left)
 
 
 def _picture_clicks(

@@ -15,6 +15,7 @@ import psutil
 
 from backend.effort import count_clicks
 from backend.jobqueue import Queue
+from backend.labelconfig import LabelConfigError, asks_for, parse_label_config
 from backend.rounds import NothingToServeError, RoundRunner, make_version
 from backend.settings import Settings
 from backend.studio import StudioError
@@ -113,7 +114,7 @@ class Foreman:
         if project is None:
             return False, 0.0
         labels, unranked = self.store.pending(project_id)
-        if labels + unranked == 0:
+        if labels + unranked == 0 and not self._asks_anew(project):
             if project.train_now:
                 self.store.set_project(project_id, train_now=False)
             return False, 0.0
@@ -129,6 +130,15 @@ class Foreman:
         # New tasks only: an import is usually over within seconds.
         left = min(left, self._import_seconds - quiet)
         return left <= 0, max(left, 0.0)
+
+    def _asks_anew(self, project: Project) -> bool:
+        """Whether the labelling configuration asks for other samples than the last round did."""
+        done = [row for row in self.store.rounds(project.id) if row.state == "done"]
+        try:
+            asks = asks_for(parse_label_config(project.label_config))
+        except LabelConfigError:
+            return False
+        return bool(done) and done[-1].figures.get("asks", asks_for(None)) != asks
 
     def _is_full(self, project_id: int, labels: int) -> bool:
         """Whether a round's budget is in, counted in clicks or in samples."""

@@ -10,8 +10,8 @@ from xml.sax.saxutils import quoteattr
 from backend.labeltags import LabelConfigError, Tag, read_tags
 from backend.querylayer import QueryLayer, find_query_layer, is_query_tag, layer_tag
 
-__all__ = ["BACKGROUND", "Control", "LabelConfig", "LabelConfigError", "make_label_config"]
-__all__ += ["parse_label_config"]
+__all__ = ["BACKGROUND", "Control", "LabelConfig", "LabelConfigError", "asks_for"]
+__all__ += ["make_label_config", "parse_label_config"]
 
 BACKGROUND = "background"
 
@@ -192,6 +192,11 @@ def parse_label_config(xml: str) -> LabelConfig:
         queries=queries,
         notes=tuple(notes),
     )
+
+
+def asks_for(config: LabelConfig | None) -> str:
+    """What people are asked for, as `maskloop simulate --samples` has it, and how many a frame."""
+    return str(config.queries) if config is not None and config.queries is not None else "frame"
 
 
 def make_label_config(

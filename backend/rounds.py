@@ -22,6 +22,7 @@ from backend.artifacts import Artifacts
 from backend.clipwork import ClipWork
 from backend.collect import Collector
 from backend.effort import count_clicks
+from backend.labelconfig import asks_for
 from backend.media import MediaCache, MediaError
 from backend.order import ClipState, order_frames
 from backend.publish import publish
@@ -144,7 +145,8 @@ class RoundRunner:
         self.store.set_project(run.row.project_id, problems=problems)
         run.files.write_snapshot(snapshot)
         inside = {clip.name: clip.inside for clip in snapshot.clips if clip.is_task}
-        run.figures(class_names=snapshot.class_names, inside=inside)
+        asks = asks_for(view.config)
+        run.figures(class_names=snapshot.class_names, inside=inside, asks=asks)
         self.store.set_round(run.row.id, labels=snapshot.key_frames)
 
     def _finetune(self, run: _Run) -> None:

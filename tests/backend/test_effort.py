@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backend.asked import Submitted
 from backend.effort import count_clicks, label_clicks
-from backend.formats import encode
+from backend.formats import EncodeOptions, encode
 from backend.labelconfig import make_label_config, parse_label_config
+from backend.querylayer import layer_for
+from backend.queryregions import rectangles, superpixels
 from backend.store import Store
 from backend.sync import SeenFrame
 
@@ -85,3 +88,61 @@ def test_a_label_that_was_deleted_does_not_count(store: Store) -> None:
     count_clicks(store, 1, [frame("x", square())], CONFIG)
     sync(store, None)
     assert store.pending_clicks(1) == 0
+
+
+def asking(
+    samples: str, results: list[dict[str, Any]], store: Store, predicted: bool = True
+) -> int:
+    """Clicks of an annotation where samples are asked for."""
+    config = parse_label_config(
+        make_label_config(["car", "road"], queries=layer_for(samples, (40, 60), 20))
+    )
+    submitted = (Submitted(results, predicted),)
+    seen = SeenFrame(5, "a", 0, "d", "x", results, {}, submitted)
+    count_clicks(store, 1, [seen], config)
+    return store.efforts(1)[5][1]
+
+
+def queries(samples: str) -> tuple[Any, Any]:
+    layer = layer_for(samples, (40, 60), 20)
+    assert layer is not None
+    return layer, parse_label_config(make_label_config(["car", "road"], queries=layer))
+
+
+def test_of_rectangles_what_is_drawn_inside_is_counted(store: Store) -> None:
+    layer, config = queries("rectangles")
+    mask = np.zeros((40, 60), np.uint8)
+    mask[:, 10:30] = 1
+    asked = np.zeros((40, 60), np.uint8)
+    asked[:20, :20], asked[20:, 40:] = 1, 2
+    fences = rectangles(asked, config, layer)
+    # A boundary from top to bottom in the one; nothing to draw in the other, which is a click.
+    assert asking("rectangles", [*encode(mask, config), *fences], store) == 3
+
+
+def test_without_a_rectangle_what_was_drawn_is_counted(store: Store) -> None:
+    shown = [{**region, "origin": "prediction"} for region in square()]
+    assert asking("rectangles", shown, store) == 1
+
+
+def test_a_label_from_before_is_counted_whole(store: Store) -> None:
+    assert asking("rectangles", square(), store, predicted=False) == 4
+
+
+def test_a_super_pixel_is_a_click(store: Store) -> None:
+    _, config = queries("superpixels")
+    asked = np.zeros((40, 60), np.uint8)
+    asked[:10, :10], asked[5:12, 20:30], asked[30:, 5:20] = 1, 2, 3
+    names = list(config.class_names)
+    sent = superpixels(asked, np.ones((40, 60), np.uint8), names, config, EncodeOptions())
+    sent = [{**region, "origin": "prediction"} for region in sent]
+    assert asking("superpixels", sent, store) == 3
+    drawn = [{**r, "id": "a", "origin": "manual"} for r in encode(square_mask(), config)]
+    store.save_efforts(1, [{"task_id": 5, "label": "other", "clicks": 0}])
+    assert asking("superpixels", [*sent, *drawn], store) == 7
+
+
+def square_mask() -> np.ndarray:
+    mask = np.zeros((40, 60), np.uint8)
+    mask[10:20, 40:55] = 1
+    return mask

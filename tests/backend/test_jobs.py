@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from backend.jobs import Foreman
-from backend.labelconfig import make_label_config
+from backend.labelconfig import asks_for, make_label_config, parse_label_config
+from backend.querylayer import layer_for
 from backend.settings import load_settings
 from backend.store import Store
 from backend.studio import StudioError
@@ -31,17 +32,18 @@ class PlayedStudio:
         self.reads = 0
         self.down: StudioError | None = None
         self.gone = False
+        self.config = CONFIG
 
     def project(self, project_id: int) -> dict[str, Any]:
         if self.gone:
             raise StudioError("no such project", status=404)
-        return {"title": "Street", "label_config": CONFIG}
+        return {"title": "Street", "label_config": self.config}
 
     def fingerprint(self, project_id: int) -> str:
         if self.down is not None:
             raise self.down
         self.project(project_id)
-        return repr(self.labels)
+        return repr((self.labels, self.config))
 
     def tasks(self, project_id: int) -> Iterator[dict[str, Any]]:
         self.reads += 1
@@ -71,6 +73,8 @@ class PlayedRunner:
         known = {f.task_id: (True, f.label) for f in self.store.frames(row.project_id)}
         if self.during is not None:
             self.during()
+        asks = asks_for(parse_label_config(self.studio.config))
+        self.store.set_round(row.id, figures={"asks": asks})
         self.store.finish_round(row.id, known)
 
 
@@ -320,3 +324,16 @@ def test_a_deleted_project_is_forgotten(ordered: Scene) -> None:
     ordered.consider(ring=True)
     assert ordered.store.projects() == []
     ordered.consider()
+
+
+def test_other_samples_are_asked_for_by_a_new_round(ordered: Scene) -> None:
+    rounds = ordered.rounds
+    for queries in (layer_for("rectangles", (96, 128)), None):
+        ordered.studio.config = make_label_config(["car"], queries=queries)
+        ordered.consider(ring=True)
+        assert ordered.rounds == rounds  # the configuration may still be written
+        ordered.consider(after=51)
+        rounds += 1
+        assert ordered.rounds == rounds
+        ordered.consider(ring=True, after=51)
+        assert ordered.rounds == rounds
