@@ -86,17 +86,17 @@ def quality_against_clicks(runs: Sequence[ClipSimulation]) -> str:
     with rc_context(dict(_LOOK)):
         figure = Figure(figsize=(7.2, 3.4), layout="constrained")
         axes = figure.subplots()
-        strategies = list(dict.fromkeys(run.strategy for run in runs))
-        for number, strategy in enumerate(strategies):
+        labels = list(dict.fromkeys(run.label for run in runs))
+        for number, label in enumerate(labels):
             colour, marker, dashes = _STYLES[number % len(_STYLES)]
-            curves = [_curve(run) for run in runs if run.strategy == strategy]
+            curves = [_curve(run) for run in runs if run.label == label]
             if len(curves) > 1:
                 for curve in curves:
                     axes.plot(*curve, color=colour, linewidth=0.6, alpha=0.45)
             length = min(curve.shape[1] for curve in curves)
             mean = np.mean([curve[:, :length] for curve in curves], axis=0)
             axes.plot(
-                *mean, color=colour, marker=marker, linestyle=dashes, linewidth=1.8, label=strategy
+                *mean, color=colour, marker=marker, linestyle=dashes, linewidth=1.8, label=label
             )
         axes.set_xlabel("clicks, % of labelling every frame by hand")
         axes.set_ylabel("mIoU, all frames")

@@ -205,7 +205,9 @@ def _ensure_project(
     if not 3 <= len(title) <= 50:
         raise InitError(f"the title {title!r} has {len(title)} characters; 3 to 50 are allowed")
     config = make_label_config(list(labels), _colors(len(labels)), queries)
-    project_id = studio.create_project(title, config)
+    # Whoever skips a task gets it again when all others are done; by default nobody does who
+    # works alone.
+    project_id = studio.create_project(title, config, skip_queue="REQUEUE_FOR_ME")
     done.append(f"Created project {project_id}, {title!r}, with labels {', '.join(labels)}.")
     if queries is not None:
         size = queries.granularity.size

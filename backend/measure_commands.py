@@ -96,8 +96,9 @@ def simulate(
         typer.Option(help="Who chooses; several may be compared (MASKLOOP_STRATEGY)."),
     ] = None,
     samples: Annotated[
-        str, typer.Option(help="What is asked for: frame (rectangle:16, superpixel to come).")
-    ] = "frame",
+        list[str] | None,
+        typer.Option(help="What is asked for; several: frame,rectangle:16,superpixel:16."),
+    ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How many.")] = 3,
     budget: Annotated[str, typer.Option(help="Samples a round: 5, or 10% of the clip's.")] = "10%",
     seed: Annotated[
@@ -109,17 +110,21 @@ def simulate(
     finetune_seconds: Seconds = None,
     json_file: Json = None,
     report: ReportFolder = None,
+    temporal: Annotated[
+        bool, typer.Option(help="Measure temporal consistency too, which takes longest.")
+    ] = True,
 ) -> None:
     """Label clips in rounds, each query answered with the truth: quality against clicks."""
     from backend.measurement import document, show_simulation, write_json
-    from backend.queries import check_samples, parse_budget
+    from backend.queries import parse_budget
     from backend.report import write_simulation_report
-    from backend.simulation import clicks_by_hand, simulate_clip
+    from backend.simulation import prepare, simulate_clip
     from backend.simulation_results import mean_of_rounds
     from backend.workbar import WorkBar
+    from selection.granularity import parse_granularity
     from selection.strategies import get_strategy
 
-    check_samples(samples)
+    granularities = [parse_granularity(text) for text in _listed(samples) or ["frame"]]
     share = parse_budget(budget)
     base = load_settings(
         method=method, flow=flow, network=network, finetune_seconds=finetune_seconds
@@ -129,32 +134,36 @@ def simulate(
     for name in strategies:
         get_strategy(name)
     runs = [
-        base.model_copy(update={"strategy": name, "seed": number})
+        (base.model_copy(update={"strategy": name, "seed": number}), granularity)
+        for granularity in granularities
         for name in strategies
         for number in seeds
     ]
-    asked = {"strategy": strategies, "samples": samples, "rounds": rounds, "budget": budget}
+    kinds = [str(granularity) for granularity in granularities]
+    asked = {"strategy": strategies, "samples": kinds, "rounds": rounds, "budget": budget}
     results = []
     with WorkBar(Console(stderr=True)) as bar:
         opened = _open(clips, bar.on)
         for clip in opened:
-            by_hand = clicks_by_hand(clip, bar.on(clip.name))
-            for settings in runs:
+            ground = prepare(clip, base, bar.on(clip.name))
+            for settings, granularity in runs:
                 results.append(
                     simulate_clip(
                         clip,
                         settings,
                         share,
                         rounds,
-                        by_hand=by_hand,
+                        samples=granularity,
+                        ground=ground,
                         pictures=report is not None,
-                        report=bar.on(f"{clip.name}, {settings.strategy}"),
+                        follow=temporal,
+                        report=bar.on(f"{clip.name}, {settings.strategy}, {granularity}"),
                     )
                 )
                 data = document("simulate", {**asked, "seed": seeds}, base)
                 data["clips"] = [result.record() for result in results]
                 data["mean"] = mean_of_rounds(results)
-                last = clip is opened[-1] and settings is runs[-1]
+                last = clip is opened[-1] and (settings, granularity) == runs[-1]
                 write_json(json_file, data, last=last)
     if report is not None:
         _errors(f"The report is in {write_simulation_report(report, data, results)}")

@@ -96,12 +96,14 @@ def show_simulation(results: Sequence[ClipSimulation], console: Console) -> None
     """Print the mean scores after each round, by strategy."""
     table = Table(title="After each round, all frames", title_justify="left")
     table.add_column("strategy")
+    table.add_column("samples")
     for title in ("round", "clicks %", "mIoU", "bIoU", "TC", "mIoU unlabelled"):
         table.add_column(title, justify="right")
     for entry in mean_of_rounds(results):
         for row in entry["rounds"]:
             table.add_row(
                 entry["strategy"],
+                entry["samples"],
                 str(row["round"]),
                 "–" if row["clicks_percent"] is None else f"{row['clicks_percent']:.1f}",
                 *_cells(row["all"], ("miou", "boundary_iou", "tc")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Budget", "check_samples", "parse_budget"]
+__all__ = ["Budget", "parse_budget"]
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,3 @@ def parse_budget(text: str) -> Budget:
     except ValueError:
         pass
     raise ValueError(f"budget {text!r}: expected samples a round, such as 5, or a share, as in 10%")
-
-
-def check_samples(text: str) -> None:
-    """Refuse samples that cannot be asked for yet.
-
-    Raises:
-        ValueError: Anything but "frame".
-    """
-    kind = text.partition(":")[0]
-    if kind in ("rectangle", "superpixel"):
-        raise ValueError(
-            f"samples {text!r}: rounds ask for whole frames only so far; use --samples frame"
-        )
-    if text != "frame":
-        raise ValueError(f"samples {text!r}: expected frame, rectangle:16 or superpixel")

@@ -12,7 +12,7 @@ from backend.evaluation import ClipEvaluation
 from backend.figures import along_the_clip, memory_curve, quality_against_clicks
 from backend.report_style import STYLE
 from backend.scoring import Values
-from backend.simulation_results import ClipSimulation
+from backend.simulation_results import LEVELS, ClipSimulation
 
 __all__ = ["write_evaluation_report", "write_simulation_report"]
 
@@ -70,6 +70,7 @@ def write_simulation_report(
         _figure(
             quality_against_clicks(results), "Quality against clicks: a point a round, mean of runs"
         ),
+        _reach_table(results),
         _round_table(document["mean"]),
     ]
     by_clip: dict[str, list[ClipSimulation]] = {}
@@ -79,10 +80,10 @@ def write_simulation_report(
         parts.append(f"<section><h2>{escape(clip)}</h2>")
         if len(by_clip) > 1:
             parts.append(_figure(quality_against_clicks(runs), "Quality against clicks"))
-        for strategy in dict.fromkeys(run.strategy for run in runs):
-            run = next(run for run in runs if run.strategy == strategy)
+        for label in dict.fromkeys(run.label for run in runs):
+            run = next(run for run in runs if run.label == label)
             parts += [
-                f"<h3>{escape(strategy)}, seed {run.seed}</h3>",
+                f"<h3>{escape(label)}, seed {run.seed}</h3>",
                 f"<p>Asked for: {escape(_asked(run))}.</p>",
                 _figure(along_the_clip(run.frames), "Quality along the clip, last round"),
                 contact_sheet(run.class_names, run.pictures),
@@ -166,6 +167,7 @@ def _round_table(mean: Sequence[Mapping[str, Any]]) -> str:
             rows.append(
                 [
                     entry["strategy"],
+                    entry["samples"],
                     str(row["round"]),
                     _number(row["clicks"], 0),
                     _number(row["clicks_percent"], 1),
@@ -176,15 +178,39 @@ def _round_table(mean: Sequence[Mapping[str, Any]]) -> str:
                     _number(scores.get("tc")),
                 ]
             )
-    head = ["strategy", "round", "clicks", "% of all", "as corrections", "mIoU, unlabelled"]
+    head = [
+        "strategy",
+        "samples",
+        "round",
+        "clicks",
+        "% of all",
+        "as corrections",
+        "mIoU, unlabelled",
+    ]
     return _table([*head, "mIoU, all", "boundary IoU, all", "TC"], rows)
 
 
+def _reach_table(results: Sequence[ClipSimulation]) -> str:
+    """Clicks at which so much of the quality of labelling by hand is reached."""
+    rows = []
+    for label in dict.fromkeys(run.label for run in results):
+        for run in (run for run in results if run.label == label):
+            cells = (_number(run.clicks_to_reach(level), 1) for level in LEVELS)
+            rows.append([run.clip, label, str(run.seed), _number(run.miou_by_hand), *cells])
+    titles = [f"{level} %" for level in LEVELS]
+    return _table(["% of all clicks to reach", "strategy", "seed", "by hand", *titles], rows)
+
+
 def _asked(run: ClipSimulation) -> str:
-    return "; ".join(
-        f"round {row.number}: frames {', '.join(map(str, sorted(row.samples)))}"
-        for row in run.rounds
-    )
+    return "; ".join(f"round {row.number}: {_places(row.samples)}" for row in run.rounds)
+
+
+def _places(samples: Sequence[int] | Sequence[tuple[int, int]]) -> str:
+    """The frames asked for; where samples are parts of them, also how many."""
+    frames = sorted({each if isinstance(each, int) else each[0] for each in samples})
+    parts = sum(not isinstance(each, int) for each in samples)
+    listed = f"frames {', '.join(map(str, frames))}"
+    return f"{parts} samples of {listed}" if parts else listed
 
 
 def _sentences(notes: Sequence[str]) -> list[str]:

@@ -19,16 +19,20 @@ from backend.order import ClipState, order_frames
 from backend.passes import appearances, propagated
 from backend.queries import Budget
 from backend.reaches import measure_reach, wants_reach
+from backend.sample_simulation import SampleDesk
 from backend.scoring import ClipScorer
 from backend.settings import Settings
 from backend.simulation_results import ClipSimulation, SimulatedRound
 from model.benchmark import LabelledClip
 from model.finetune import FinetuneProgress
+from model.flowstore import FlowStore
+from model.metrics import Scores, measure_frame
 from model.pipeline import ClipAnnotator
-from selection.clicks import boundary_clicks, correction_clicks
+from selection.clicks import boundary_clicks, correction_clicks, drawn_by_hand
+from selection.granularity import Granularity
 from selection.reach import Reach
 
-__all__ = ["clicks_by_hand", "free_classes", "simulate_clip"]
+__all__ = ["Groundwork", "clicks_by_hand", "free_classes", "prepare", "simulate_clip"]
 
 
 def clicks_by_hand(clip: LabelledClip, report: Report | None = None) -> npt.NDArray[np.int64]:
@@ -39,6 +43,41 @@ def clicks_by_hand(clip: LabelledClip, report: Report | None = None) -> npt.NDAr
         if report is not None:
             report("counting clicks", index + 1, len(clip))
     return out
+
+
+@dataclass
+class Groundwork:
+    """What all runs on one clip share, worked out once.
+
+    Attributes:
+        clicks: (N,) boundary clicks of labelling each frame by hand.
+        miou: What labelling every frame by hand reaches: of the masks as those clicks draw them
+            (contours simplified, ε = 1), the ceiling of quality for clicks.
+        flow: Flow between neighbouring frames.
+        features: (N, C) of every frame before there is a label.
+        reach: Measured when a strategy first asks for it.
+    """
+
+    clicks: npt.NDArray[np.int64]
+    miou: float
+    flow: FlowStore
+    features: npt.NDArray[np.float32]
+    reach: Reach | None = None
+
+
+def prepare(clip: LabelledClip, settings: Settings, report: Report | None = None) -> Groundwork:
+    """Work out what all runs on a clip share; their settings may differ in strategy and seed."""
+    scores, free = Scores(), free_classes(clip.class_names)
+    for index in range(len(clip)):
+        truth = clip.masks.read(index)
+        scores.add(measure_frame(truth, drawn_by_hand(truth, free), clip.class_names))
+    annotator = annotator_for(clip.source, clip.class_names, settings)
+    return Groundwork(
+        clicks_by_hand(clip, report),
+        scores.values()["miou"] or 0.0,
+        annotator.flow,
+        appearances(annotator, clip.source),
+    )
 
 
 def free_classes(class_names: tuple[str, ...]) -> frozenset[int]:
@@ -52,9 +91,11 @@ class _Loop:
 
     clip: LabelledClip
     settings: Settings
-    by_hand: npt.NDArray[np.int64]
+    ground: Groundwork
     folder: Path
     report: Report | None
+    granularity: Granularity = field(default_factory=Granularity)
+    follow: bool = True
     labels: dict[int, npt.NDArray[np.uint8]] = field(default_factory=dict)
     clicks: int = 0
     corrections: int = 0
@@ -62,22 +103,28 @@ class _Loop:
     def __post_init__(self) -> None:
         count = len(self.clip)
         self._uncertainty = np.ones(count)
-        self._features = appearances(self._annotator(), self.clip.source)
+        self._features = self.ground.features
         self._reach: Reach | None = None
         if wants_reach(self.settings.strategy):
-            self._reach = measure_reach(self.clip.source, self.settings.flow)
+            if self.ground.reach is None:
+                self.ground.reach = measure_reach(self.clip.source, self.settings.flow)
+            self._reach = self.ground.reach
+        self.by_hand = self.ground.clicks
         # Before there is a pre-annotation a label is drawn from scratch.
         self._to_correct = self.by_hand.copy()
         self._network: Path | None = None
         self.scorer: ClipScorer | None = None
+        self._desk: SampleDesk | None = None
+        if self.granularity.kind != "frame":
+            free = free_classes(self.clip.class_names)
+            self._desk = SampleDesk(self.clip, self.granularity, free)
 
-    def round(self, number: int, budget: int, pictures: bool) -> SimulatedRound | None:
+    def round(self, number: int, budget: Budget, pictures: bool) -> SimulatedRound | None:
         """Ask, be answered, fine-tune, propagate, score; None where nothing is left to ask for."""
         watch = Stopwatch()
-        chosen = watch.call("select", lambda: self._choose(number, budget))
+        chosen = watch.call("select", lambda: self._ask(number, budget))
         if not chosen:
             return None
-        self._answer(chosen)
         annotator = self._annotator()
         watch.call("finetune", lambda: self._finetune(annotator, number))
         self._propagate(annotator, watch, pictures)
@@ -95,7 +142,23 @@ class _Loop:
         )
 
     def _annotator(self) -> ClipAnnotator:
-        return annotator_for(self.clip.source, self.clip.class_names, self.settings)
+        annotator = annotator_for(self.clip.source, self.clip.class_names, self.settings)
+        annotator.flow = self.ground.flow
+        return annotator
+
+    def _ask(self, number: int, budget: Budget) -> list[int] | list[tuple[int, int]]:
+        """Ask for a round's samples and be answered; returns what was asked for."""
+        if self._desk is None or number == 1:
+            whole = budget.of(len(self.clip)) if self._desk is None else self._desk.frames(budget)
+            frames = self._choose(number, whole)
+            self._answer(frames)
+            return frames
+        seed, strategy = self.settings.seed + number, self.settings.strategy
+        answer = self._desk.ask(strategy, self._desk.samples(budget), seed, self.labels)
+        self.labels.update(answer.labels)
+        self.clicks += answer.clicks
+        self.corrections += answer.corrections
+        return answer.samples
 
     def _choose(self, number: int, budget: int) -> list[int]:
         labelled = np.zeros(len(self.clip), bool)
@@ -130,7 +193,7 @@ class _Loop:
 
     def _propagate(self, annotator: ClipAnnotator, watch: Stopwatch, pictures: bool) -> None:
         clip, free = self.clip, free_classes(self.clip.class_names)
-        self.scorer = ClipScorer(clip, list(self.labels), pictures)
+        self.scorer = ClipScorer(clip, list(self.labels), pictures, self.follow)
         features = []
         passing = propagated(annotator, clip.source, self.labels)
         for result, summary in watch.steps("propagate", passing):
@@ -139,6 +202,8 @@ class _Loop:
             self._uncertainty[result.index] = summary.uncertainty
             self._to_correct[result.index] = correction_clicks(truth, result.mask, free)
             features.append(summary.feature)
+            if self._desk is not None:
+                self._desk.see(result, annotator, self.labels.get(result.index))
             if self.report is not None:
                 self.report("labelling and scoring", result.index + 1, len(clip))
         self._features = np.stack(features)
@@ -150,8 +215,10 @@ def simulate_clip(
     budget: Budget,
     rounds: int,
     *,
-    by_hand: npt.NDArray[np.int64] | None = None,
+    samples: Granularity | None = None,
+    ground: Groundwork | None = None,
     pictures: bool = False,
+    follow: bool = True,
     report: Report | None = None,
 ) -> ClipSimulation:
     """Label a clip in rounds, each query answered with the truth.
@@ -159,10 +226,12 @@ def simulate_clip(
     Args:
         clip: The clip and its truth.
         settings: As for the service; its strategy asks, its seed is that of all chance.
-        budget: Frames a round.
+        budget: Samples a round.
         rounds: How many, ≥ 1.
-        by_hand: What `clicks_by_hand` gave, where it is known already.
+        samples: What is asked for; whole frames where it is None.
+        ground: What `prepare` gave, where there are several runs on the clip.
         pictures: Whether to keep some frames of the last round for the report.
+        follow: Whether to measure temporal consistency, which takes longer than all else.
         report: Told of the progress.
 
     Raises:
@@ -172,14 +241,13 @@ def simulate_clip(
     if rounds < 1:
         raise ValueError(f"rounds must be 1 or more, not {rounds}")
     reset_peak()
-    if by_hand is None:
-        by_hand = clicks_by_hand(clip, report)
-    samples = budget.of(len(clip))
+    ground = ground or prepare(clip, settings, report)
+    samples = samples or Granularity()
     done: list[SimulatedRound] = []
     with tempfile.TemporaryDirectory(prefix="maskloop-") as folder:
-        loop = _Loop(clip, settings, by_hand, Path(folder), report)
+        loop = _Loop(clip, settings, ground, Path(folder), report, samples, follow)
         for number in range(1, rounds + 1):
-            row = loop.round(number, samples, pictures and number == rounds)
+            row = loop.round(number, budget, pictures and number == rounds)
             if row is None:
                 break
             done.append(row)
@@ -189,8 +257,10 @@ def simulate_clip(
         class_names=clip.class_names,
         strategy=settings.strategy,
         seed=settings.seed,
-        budget=samples,
-        clicks_by_hand=int(by_hand.sum()),
+        samples=str(samples),
+        budget=budget.of(len(clip)) if samples.kind == "frame" else len(done[-1].samples),
+        clicks_by_hand=int(ground.clicks.sum()),
+        miou_by_hand=ground.miou,
         rounds=done,
         peak_memory_mb=peak_memory_mb(),
         frames=loop.scorer.frames,

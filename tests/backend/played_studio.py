@@ -94,20 +94,11 @@ class PlayedStudio:
         self._call("ensure_ranked_tab")
         return 1
 
-    def number_by_score(self, project_id: int, field: str) -> int | None:
-        self._call("number_by_score")
-        ranked = [*self.order(), *(task for task in self.task_rows if task not in self.order())]
-        for number, task in enumerate(ranked, 1):
-            self.task_rows[task]["data"][field] = number
-        return ranked[0] if ranked else None
-
-    def set_field(
-        self, project_id: int, field: str, value: float | None, tasks: Sequence[int] | None = None
-    ) -> None:
-        self._call("set_field")
-        for task, row in self.task_rows.items():
-            if tasks is None or task in tasks:
-                row["data"][field] = value
+    def write_field(self, project_id: int, field: str, texts: Mapping[int, str]) -> None:
+        self._call("write_field")
+        for task, text in texts.items():
+            if task in self.task_rows:
+                self.task_rows[task]["data"][field] = text
 
     def order(self) -> list[int]:
         """Tasks by rising score of the shown version, as the label stream serves them."""

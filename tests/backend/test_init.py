@@ -43,7 +43,7 @@ class PlayedStudio:
             raise StudioError(f"no project {project_id}", status=404)
         return self.rows[project_id]
 
-    def create_project(self, title: str, label_config: str) -> int:
+    def create_project(self, title: str, label_config: str, **fields: Any) -> int:
         self._note("create")
         number = len(self.rows) + 1
         self.rows[number] = {"id": number, "title": title, "label_config": label_config}

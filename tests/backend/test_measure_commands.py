@@ -84,7 +84,10 @@ def test_render(tmp_path, monkeypatch):
         (["evaluate", "{0}", "--method", "magic"], "MASKLOOP_METHOD is 'magic'"),
         (["evaluate", "{0}/nowhere"], "there is no such folder"),
         (["evaluate", "{0}/toys0/masks"], "is no labelled clip"),
-        (["simulate", "{0}", "--samples", "rectangle:16"], "samples 'rectangle:16': rounds ask"),
+        (
+            ["simulate", "{0}", "--samples", "pixel"],
+            "samples 'pixel': expected frame, rectangle:16",
+        ),
         (["simulate", "{0}", "--budget", "lots"], "budget 'lots': expected"),
         (["simulate", "{0}", "--strategy", "luck"], "there is no strategy named 'luck'"),
         (["render", "{0}"], "is there already"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backend.queries import check_samples, parse_budget
+from backend.queries import parse_budget
 
 
 @pytest.mark.parametrize(
@@ -24,15 +24,3 @@ def test_budgets(text, samples, number):
 def test_refuses_budgets(text):
     with pytest.raises(ValueError, match="expected samples a round, such as 5, or a share"):
         parse_budget(text)
-
-
-@pytest.mark.parametrize("text", ["rectangle:16", "superpixel"])
-def test_what_is_to_come_is_refused_by_name(text):
-    with pytest.raises(ValueError, match=f"samples '{text}': rounds ask for whole frames only"):
-        check_samples(text)
-
-
-def test_samples():
-    check_samples("frame")
-    with pytest.raises(ValueError, match="expected frame, rectangle:16 or superpixel"):
-        check_samples("pixel")

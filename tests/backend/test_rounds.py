@@ -169,9 +169,9 @@ def test_the_data_manager_s_columns_say_what_the_round_says(scene: Scene) -> Non
     shown = {task: each["data"] for task, each in scene.studio.task_rows.items()}
     by_rank = sorted(shown, key=lambda task: shown[task]["maskloop_rank"])
     assert by_rank == list(scene.store.predictions(row.id))
-    assert shown[102]["maskloop_quality"] == 1.0
-    assert all(0 <= data["maskloop_quality"] <= 1 for data in shown.values())
-    assert {data["maskloop_round"] for data in shown.values()} == {0}
+    assert shown[102]["maskloop_quality"] == "1.00"
+    assert all(0 <= float(data["maskloop_quality"]) <= 1 for data in shown.values())
+    assert {data["maskloop_round"] for data in shown.values()} == {"000"}
 
 
 def test_a_label_that_contradicts_its_neighbours_is_named(scene: Scene) -> None:

@@ -8,8 +8,8 @@ import pytest
 import backend.simulation as simulation
 from backend.queries import parse_budget
 from backend.settings import load_settings
-from backend.simulation import clicks_by_hand, free_classes, simulate_clip
-from backend.simulation_results import mean_of_rounds
+from backend.simulation import clicks_by_hand, free_classes, prepare, simulate_clip
+from backend.simulation_results import ClipSimulation, SimulatedRound, mean_of_rounds
 from model.benchmark import LabelledClip
 from model.synthetic import render_clip
 from selection.clicks import boundary_clicks
@@ -126,6 +126,43 @@ def test_the_record_is_as_documented(hvsa):
         "all",
         "seconds",
     }
+
+
+def after(*points):
+    """A run of which only quality against clicks is known, labelling by hand reaching 0.9."""
+    rounds = [
+        SimulatedRound(n, [], 0, clicks, 0, None, {"miou": quality}, {})
+        for n, (clicks, quality) in enumerate(points, 1)
+    ]
+    return ClipSimulation("c", (), "hvsa", "frame", 0, 1, 100, 0.9, rounds, 0.0, [], [])
+
+
+@pytest.mark.parametrize(
+    ("level", "points", "clicks"),
+    [
+        (100, [(10, 0.5), (20, 0.8), (30, 1.0)], 25.0),
+        (50, [(10, 0.5), (20, 0.8)], 10),
+        (95, [(10, 0.5), (20, 0.8)], None),
+        (100, [(10, None), (20, 0.9)], 20),
+    ],
+)
+def test_clicks_to_reach_a_part_of_labelling_by_hand(level, points, clicks):
+    assert after(*points).clicks_to_reach(level) == (clicks and pytest.approx(clicks))
+
+
+def test_labelling_by_hand_is_the_ceiling(clip):
+    ground = prepare(clip, load_settings(method="nearest"))
+    np.testing.assert_array_equal(ground.clicks, clicks_by_hand(clip))
+    assert 0.9 < ground.miou < 1.0
+
+
+def test_the_ground_that_runs_share_changes_nothing(clip, hvsa):
+    settings = load_settings(method="flow", strategy="hvsa", seed=0)
+    ground = prepare(clip, settings)
+    for _ in range(2):
+        run = simulate_clip(clip, settings, parse_budget("2"), 2, ground=ground)
+        assert [row.samples for row in run.rounds] == [row.samples for row in hvsa.rounds[:2]]
+        assert run.rounds[1].all == hvsa.rounds[1].all
 
 
 def test_means_by_strategy_and_round(clip, hvsa):

@@ -1,12 +1,19 @@
 """What labelling costs: shapes whose corners can be counted."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from selection.clicks import boundary_clicks, correction_clicks, rectangle_clicks
+from selection.clicks import (
+    VOID,
+    boundary_clicks,
+    correction_clicks,
+    drawn_by_hand,
+    rectangle_clicks,
+)
 
 masks = arrays(np.uint8, (12, 16), elements=st.sampled_from([0, 1, 2, 255]))
 
@@ -140,3 +147,40 @@ class TestCorrection:
 def test_refuses_what_is_no_mask():
     with pytest.raises(ValueError, match=r"a mask must be \(H, W\) uint8; got \(40, 60\) int64"):
         boundary_clicks(blank().astype(np.int64))
+
+
+def test_drawn_by_hand_straight_outlines_stay():
+    mask = np.zeros((30, 40), np.uint8)
+    mask[5:20, 8:30] = 1
+    mask[22:28, 3:9] = 2
+    np.testing.assert_array_equal(drawn_by_hand(mask, {0}), mask)
+
+
+def test_drawn_by_hand_leaves_holes_open():
+    mask = np.zeros((30, 40), np.uint8)
+    mask[5:20, 8:30] = 1
+    mask[9:15, 12:24] = 0
+    drawn = drawn_by_hand(mask, {0})
+    assert not drawn[10:14, 13:23].any()
+    hole = np.zeros_like(mask)
+    hole[8:16, 11:25] = 1
+    np.testing.assert_array_equal(drawn[hole == 0], mask[hole == 0])
+
+
+def test_drawn_by_hand_rounds_off_by_a_pixel_at_most():
+    y, x = np.mgrid[:60, :60]
+    mask = ((x - 30) ** 2 + (y - 30) ** 2 < 400).astype(np.uint8)
+    drawn = drawn_by_hand(mask, {0})
+    assert 0 < (drawn != mask).sum() < 0.05 * mask.sum()
+    inner = cv2.erode(mask, np.ones((3, 3), np.uint8))
+    outer = cv2.dilate(mask, np.ones((3, 3), np.uint8))
+    assert (drawn[inner > 0] == 1).all()
+    assert (drawn[outer == 0] == 0).all()
+
+
+def test_drawn_by_hand_keeps_void_and_draws_all_where_nothing_is_free():
+    mask = np.full((20, 20), 3, np.uint8)
+    mask[:, 10:] = 7
+    mask[:5] = VOID
+    np.testing.assert_array_equal(drawn_by_hand(mask), mask)
+    assert (drawn_by_hand(np.full((4, 4), VOID, np.uint8)) == VOID).all()
