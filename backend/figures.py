@@ -7,13 +7,16 @@ from io import StringIO
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from backend.scoring import FrameScore
 from backend.simulation_results import ClipSimulation
 
-__all__ = ["along_the_clip", "memory_curve", "quality_against_clicks"]
+__all__ = ["along_the_clip", "click_curves", "memory_curve", "quality_against_clicks"]
+
+Curve = npt.NDArray[np.float64]
 
 # Told apart without colour too, so that they survive a black-and-white printer.
 _STYLES = [
@@ -83,18 +86,28 @@ def memory_curve(memory: Sequence[float]) -> str:
 
 def quality_against_clicks(runs: Sequence[ClipSimulation]) -> str:
     """mIoU of the whole clip against clicks, a line a strategy, thin lines for single runs."""
+    curves: dict[str, list[Curve]] = {}
+    for run in runs:
+        curves.setdefault(run.label, []).append(_curve(run))
+    return click_curves(curves)
+
+
+def click_curves(curves: Mapping[str, Sequence[Curve]]) -> str:
+    """Quality against clicks, a line a name: the mean of its runs, round by round.
+
+    Args:
+        curves: Of each name the runs, (2, rounds) each: clicks in per cent, mIoU.
+    """
     with rc_context(dict(_LOOK)):
         figure = Figure(figsize=(7.2, 3.4), layout="constrained")
         axes = figure.subplots()
-        labels = list(dict.fromkeys(run.label for run in runs))
-        for number, label in enumerate(labels):
+        for number, (label, runs) in enumerate(curves.items()):
             colour, marker, dashes = _STYLES[number % len(_STYLES)]
-            curves = [_curve(run) for run in runs if run.label == label]
-            if len(curves) > 1:
-                for curve in curves:
-                    axes.plot(*curve, color=colour, linewidth=0.6, alpha=0.45)
-            length = min(curve.shape[1] for curve in curves)
-            mean = np.mean([curve[:, :length] for curve in curves], axis=0)
+            if len(runs) > 1:
+                for curve in runs:
+                    axes.plot(*curve, color=colour, linewidth=0.6, alpha=0.35)
+            length = min(curve.shape[1] for curve in runs)
+            mean = np.mean([curve[:, :length] for curve in runs], axis=0)
             axes.plot(
                 *mean, color=colour, marker=marker, linestyle=dashes, linewidth=1.8, label=label
             )
@@ -104,7 +117,7 @@ def quality_against_clicks(runs: Sequence[ClipSimulation]) -> str:
         return _svg(figure)
 
 
-def _curve(run: ClipSimulation) -> Any:
+def _curve(run: ClipSimulation) -> Curve:
     points = [
         (row.clicks_percent or 0.0, np.nan if row.all["miou"] is None else row.all["miou"])
         for row in run.rounds
