@@ -7,8 +7,8 @@ but then the region's colours are not those of what is said to be there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -16,23 +16,19 @@ from numpy.typing import NDArray
 
 from model.blend import FrameResult
 from model.clip import FrameSource
-from model.keyframes import IGNORE, lab, read_frame
+from model.colours import Colours
+from model.keyframes import IGNORE
 
 __all__ = ["Spot", "SpotRules", "find_spots", "spots_of", "without_echoes"]
 
-_BINS = 16
-"""Of each Lab channel, for histograms of colours."""
+_SMALLEST = 16
+"""Pixels below which a region is none."""
 
-_KERNEL = np.array([0.25, 0.5, 0.25])
-
-_FLAT = 0.02
-"""Share of a class's colours that may be anything."""
-
-_FEW = 30
-"""Pixels from which a class's colours are known."""
+_THICK = np.ones((7, 7), np.uint8)
+"""Where label and prediction differ by less than this, it is the outline that differs."""
 
 _AROUND = 24
-"""Pixels around a region, at least, in which the classes' colours are learnt."""
+"""Pixels around a region, at least, within which spots are of one place."""
 
 
 @dataclass(frozen=True)
@@ -65,20 +61,20 @@ class SpotRules:
         closer: Least share of the pixels whose colour is likelier of the other class.
         alike: Least overlap of the region's histogram of colours with that of the other class.
         smallest: Least size, as a share of the frame.
-        large: The same where the prediction's confidence is below `confidence`.
-        confidence: Least mean confidence of the prediction in small regions.
+        confidence: Mean confidence of the prediction from which colours are not looked at.
+        large: Least size where they are.
         end_share: `share` for the two outermost key frames, predicted from one side only.
         end_large: `large` for those.
     """
 
     share: float = 0.55
     closer: float = 0.5
-    alike: float = 0.4
-    smallest: float = 0.0002
-    large: float = 0.001
+    alike: float = 0.45
+    smallest: float = 0.001
     confidence: float = 0.25
+    large: float = 0.003
     end_share: float = 0.7
-    end_large: float = 0.002
+    end_large: float = 0.005
 
 
 def find_spots(
@@ -120,116 +116,107 @@ def spots_of(
     )
     neighbours = [other for other in around if other is not None]
     is_end = len(neighbours) < 2
-    colours: _Colours | None = None
+    colours: Colours | None = None
     found: list[Spot] = []
-    for label in (int(value) for value in np.unique(mask) if value != IGNORE):
-        count, regions, stats, _ = cv2.connectedComponentsWithStats(
-            (mask == label).astype(np.uint8), connectivity=4
-        )
-        for region in range(1, count):
-            left, top, width, height, size = (int(value) for value in stats[region])
-            if size < max(16, rules.smallest * mask.size):
+    named = np.zeros(mask.shape, bool)
+    for window, inside, label, whole in _regions(mask, result.mask, rules):
+        if (named[window] & inside).sum() > inside.sum() / 2:
+            continue
+        # Mean probabilities, not votes: where the two sides disagree, neither has `share`.
+        given = result.probabilities[:, window[0], window[1]][:, inside].mean(axis=1)
+        other = int(given.argmax())
+        if other == label or given[other] < (rules.end_share if is_end else rules.share):
+            continue
+        size = int(inside.sum())
+        # A confident prediction matched the colours of every pixel; any other has to be checked.
+        if result.confidence[window][inside].mean() < rules.confidence:
+            if not whole or size < (rules.end_large if is_end else rules.large) * mask.size:
                 continue
-            window = (slice(top, top + height), slice(left, left + width))
-            inside = regions[window] == region
-            # Mean probabilities, not votes: where the two sides disagree, neither has `share`.
-            given = result.probabilities[:, window[0], window[1]][:, inside].mean(axis=1)
-            other = int(given.argmax())
-            if other == label or given[other] < (rules.end_share if is_end else rules.share):
-                continue
-            large = size >= (rules.end_large if is_end else rules.large) * mask.size
-            if not large and result.confidence[window][inside].mean() < rules.confidence:
-                continue
-            colours = colours or _Colours(index, neighbours, keys, source, len(given))
+            colours = colours or Colours(index, neighbours, keys, source)
             closer, alike = colours.compare(window, inside, other, label)
-            if closer >= rules.closer and alike >= rules.alike:
-                box = (left, top, left + width, top + height)
-                found.append(Spot(index, box, label, other, size, float(given[other])))
-    return found
+            if closer < rules.closer or alike < rules.alike:
+                continue
+        named[window] |= inside
+        box = (window[1].start, window[0].start, window[1].stop, window[0].stop)
+        found.append(Spot(index, box, label, other, size, float(given[other])))
+    return _merged(found)
 
 
-class _Colours:
-    """What colours the classes have about a place in the neighbouring key frames."""
+def _regions(
+    mask: NDArray[np.uint8], predicted: NDArray[np.uint8], rules: SpotRules
+) -> Iterator[tuple[tuple[slice, slice], NDArray[np.bool_], int, bool]]:
+    """Regions that may be spots: rows and columns, (h, w) bool the pixels in there, class, whole.
 
-    def __init__(
-        self,
-        index: int,
-        neighbours: Sequence[int],
-        keys: Mapping[int, NDArray[np.uint8]],
-        source: FrameSource,
-        count: int,
-    ) -> None:
-        self._count = count
-        self._shape = (keys[index].shape[0], keys[index].shape[1])
-        self._codes = _codes(read_frame(source, index, self._shape))
-        self._others = [
-            (keys[other], _codes(read_frame(source, other, self._shape))) for other in neighbours
-        ]
-
-    def compare(
-        self, window: tuple[slice, slice], inside: NDArray[np.bool_], expected: int, labelled: int
-    ) -> tuple[float, float]:
-        """Tell how a region's colours fit two classes.
-
-        Args:
-            window: The region's rows and columns.
-            inside: The region in there.
-            expected: The class that it may be.
-            labelled: The class that it is said to be.
-
-        Returns:
-            The share of its pixels whose colour is likelier of `expected` than of `labelled` (1
-            where the latter is not seen nearby); and the overlap of its histogram with that of
-            `expected`, 0 to 1.
-        """
-        place = self._grown(window)
-        codes = self._codes[window][inside]
-        known = {label: self._histogram(place, label) for label in (expected, labelled)}
-        own = _smooth(np.bincount(codes, minlength=_BINS**3).astype(np.float64))
-        one, other = known[expected], known[labelled]
-        if one is None:
-            return 0.0, 0.0
-        alike = float(np.minimum(own / own.sum(), one).sum())
-        if other is None:
-            return 1.0, alike
-        return float((_likely(one, codes) > _likely(other, codes)).mean()), alike
-
-    def _grown(self, window: tuple[slice, slice]) -> tuple[slice, slice]:
-        """Half as far again on each side, for what moves."""
-        grown = []
-        for side, size in zip(window, self._shape, strict=True):
-            more = max(_AROUND, (side.stop - side.start) // 2)
-            grown.append(slice(max(0, side.start - more), min(size, side.stop + more)))
-        return grown[0], grown[1]
-
-    def _histogram(self, place: tuple[slice, slice], label: int) -> NDArray[np.float64] | None:
-        """The class's colours in a part of the neighbours, summing to 1; None where unknown."""
-        total = np.zeros(_BINS**3)
-        for mask, codes in self._others:
-            total += np.bincount(codes[place][mask[place] == label], minlength=_BINS**3)
-        return _smooth(total / total.sum()) if total.sum() >= _FEW else None
+    First the connected regions of one class. A wrong region may have become one with its
+    surroundings: so then those that are predicted as one class, as far as they have one other
+    label; whole where that is most of them. Of the others the slivers along outlines, which are no
+    mistakes of naming, are left out.
+    """
+    least = max(_SMALLEST, rules.smallest * mask.size)
+    labels = [int(value) for value in np.unique(mask) if value != IGNORE]
+    for label in labels:
+        for window, inside in _connected(mask == label, least):
+            yield window, inside, label, True
+    for other in (int(value) for value in np.unique(predicted)):
+        for window, inside in _connected(predicted == other, least):
+            sizes = np.bincount(mask[window][inside], minlength=IGNORE + 1)[:IGNORE]
+            for label in (int(value) for value in np.flatnonzero(sizes >= least) if value != other):
+                part = (inside & (mask[window] == label)).astype(np.uint8)
+                whole = bool(sizes[label] >= inside.sum() / 2)
+                if not whole:
+                    part = cv2.dilate(cv2.erode(part, _THICK), _THICK)
+                for place, found in _connected(
+                    part > 0, least if whole else rules.large * mask.size
+                ):
+                    yield _within(window, place), found, label, whole
 
 
-def _likely(histogram: NDArray[np.float64], codes: NDArray[np.int32]) -> NDArray[np.float64]:
-    out: NDArray[np.float64] = histogram[codes] + _FLAT / _BINS**3
-    return out
+def _within(window: tuple[slice, slice], place: tuple[slice, slice]) -> tuple[slice, slice]:
+    rows, columns = (
+        slice(outer.start + inner.start, outer.start + inner.stop)
+        for outer, inner in zip(window, place, strict=True)
+    )
+    return rows, columns
 
 
-def _codes(image: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """(H, W) int32: the bin of each pixel's colour."""
-    bins = (lab(image) // (256 // _BINS)).astype(np.int32)
-    out: NDArray[np.int32] = (bins[..., 0] * _BINS + bins[..., 1]) * _BINS + bins[..., 2]
-    return out
+def _connected(
+    where: NDArray[np.bool_], least: float
+) -> Iterator[tuple[tuple[slice, slice], NDArray[np.bool_]]]:
+    """The connected regions of at least so many pixels."""
+    count, regions, stats, _ = cv2.connectedComponentsWithStats(
+        where.astype(np.uint8), connectivity=4
+    )
+    for region in range(1, count):
+        left, top, width, height, size = (int(value) for value in stats[region])
+        if size >= least:
+            window = (slice(top, top + height), slice(left, left + width))
+            yield window, regions[window] == region
 
 
-def _smooth(histogram: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Spread a histogram a little along each of its three axes."""
-    cube = histogram.reshape(_BINS, _BINS, _BINS)
-    for axis in range(3):
-        padded = np.pad(cube, [(1, 1) if other == axis else (0, 0) for other in range(3)], "edge")
-        parts = [np.take(padded, range(step, step + _BINS), axis) for step in range(3)]
-        cube = sum((w * part for w, part in zip(_KERNEL, parts, strict=True)), np.zeros_like(cube))
-    return cube.ravel()
+def _merged(spots: Sequence[Spot]) -> list[Spot]:
+    """Join a frame's spots of the same two classes that lie close together."""
+    merged: list[Spot] = []
+    for spot in spots:
+        while True:
+            close = next((other for other in merged if _close(spot, other)), None)
+            if close is None:
+                break
+            merged.remove(close)
+            (left, top, right, bottom), box = spot.box, close.box
+            pixels = spot.pixels + close.pixels
+            spot = replace(
+                spot,
+                box=(min(left, box[0]), min(top, box[1]), max(right, box[2]), max(bottom, box[3])),
+                pixels=pixels,
+                share=(spot.share * spot.pixels + close.share * close.pixels) / pixels,
+            )
+        merged.append(spot)
+    return merged
+
+
+def _close(one: Spot, other: Spot) -> bool:
+    same = (one.labelled, one.expected) == (other.labelled, other.expected)
+    return same and _near(one.box, other.box, 0.25)
 
 
 def without_echoes(spots: Sequence[Spot], frames: Sequence[int]) -> list[Spot]:
@@ -256,7 +243,7 @@ def without_echoes(spots: Sequence[Spot], frames: Sequence[int]) -> list[Spot]:
         return (
             abs(place[spot.frame] - place[other.frame]) == 1
             and (other.labelled, other.expected) == (spot.expected, spot.labelled)
-            and _near(spot.box, other.box)
+            and _near(spot.box, other.box, 1.0)
         )
 
     return [
@@ -266,10 +253,10 @@ def without_echoes(spots: Sequence[Spot], frames: Sequence[int]) -> list[Spot]:
     ]
 
 
-def _near(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:
-    """Whether two boxes overlap once each is grown by its own size."""
+def _near(one: tuple[int, int, int, int], other: tuple[int, int, int, int], grown: float) -> bool:
+    """Whether two boxes overlap once they are apart by `grown` times their size less."""
     for low, high in ((0, 2), (1, 3)):
-        reach = max(_AROUND, one[high] - one[low], other[high] - other[low])
+        reach = max(_AROUND, grown * max(one[high] - one[low], other[high] - other[low]))
         if one[low] - reach >= other[high] or other[low] - reach >= one[high]:
             return False
     return True

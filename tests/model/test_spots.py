@@ -49,7 +49,7 @@ def _predicted(mask, confidence):
 
 
 def test_a_thing_that_looks_like_nothing_around_is_no_spot(clip):
-    """Both neighbours say 'background', surely: but it is something that only this frame shows."""
+    """The neighbours say 'background', but it is something that only this frame shows."""
 
     class Passing(Drifting):
         def read(self, index):
@@ -59,7 +59,7 @@ def test_a_thing_that_looks_like_nothing_around_is_no_spot(clip):
             return image
 
     passing, keys = Passing(), clip.keys(0, 4, 8)
-    background = _predicted(keys[4], confidence=1.0)
+    background = _predicted(keys[4], confidence=0.0)
     keys[4][60:80, 4:24] = 1
     assert spots_of(background, keys, passing) == []
     (spot,) = spots_of(background, keys, clip)
@@ -81,7 +81,7 @@ class Framed(Drifting):
 
 
 @pytest.mark.parametrize(
-    ("side", "confidence", "found"), [(8, 0.1, 0), (8, 0.5, 1), (4, 0.5, 0), (20, 0.1, 1)]
+    ("side", "confidence", "found"), [(15, 0.1, 0), (15, 0.5, 1), (12, 0.5, 0), (26, 0.1, 1)]
 )
 def test_small_regions_count_only_where_the_prediction_is_sure(side, confidence, found):
     clip = Framed()
@@ -89,6 +89,33 @@ def test_small_regions_count_only_where_the_prediction_is_sure(side, confidence,
     predicted = _predicted(keys[4], confidence)
     keys[4][60 : 60 + side, 2 : 2 + side] = 1
     assert len(spots_of(predicted, keys, clip)) == found
+
+
+def test_what_became_one_with_its_surroundings_is_found(clip):
+    """A square called 'background' is no region of its own any more."""
+    keys = clip.keys(0, 4, 8)
+    square = keys[4] == 1
+    keys[4][square] = 0
+    (spot,) = _spots(clip, keys)
+    assert (spot.frame, spot.labelled, spot.expected) == (4, 0, 1)
+    assert spot.pixels == pytest.approx(square.sum(), rel=0.1)
+
+
+def test_a_part_counts_only_where_the_prediction_is_sure(clip):
+    keys = clip.keys(0, 4, 8)
+    sure, unsure = _predicted(keys[4], confidence=0.9), _predicted(keys[4], confidence=0.1)
+    keys[4][10:44, 28:40] = 0  # A third of the first square.
+    (spot,) = spots_of(sure, keys, clip)
+    assert (spot.box, spot.labelled, spot.expected) == ((28, 10, 40, 44), 0, 1)
+    assert spots_of(unsure, keys, clip) == []
+
+
+def test_close_spots_of_the_same_classes_are_told_as_one(clip):
+    keys = clip.keys(0, 4, 8)
+    predicted = _predicted(keys[4], confidence=0.9)
+    keys[4][60:70, 4:14] = keys[4][60:70, 18:28] = 1
+    (spot,) = spots_of(predicted, keys, clip)
+    assert (spot.box, spot.pixels) == ((4, 60, 28, 70), 200)
 
 
 def _spot(frame, labelled, expected, share, left=10):

@@ -1,0 +1,47 @@
+"""The table of expected and true quality."""
+
+import numpy as np
+import pytest
+
+from backend.annotator import annotator_for
+from backend.settings import load_settings
+from benchmarks.expected_quality import Row, _regress, clips_of, measure, rank_correlation, table
+from model.benchmark import LabelledClip
+from model.synthetic import render_clip
+
+
+def test_rank_correlation():
+    assert rank_correlation([1, 2, 3, 4], [10, 20, 30, 40]) == pytest.approx(1)
+    assert rank_correlation([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
+    # Ties share their mean rank: 1.5, 1.5, 3 against 1, 2, 3.
+    assert rank_correlation([5, 5, 7], [1, 2, 3]) == pytest.approx(0.8660254)
+    assert np.isnan(rank_correlation([1, 1, 1], [1, 2, 3]))
+
+
+def test_regression_finds_the_law_it_was_made_with():
+    rng = np.random.default_rng(0)
+    x = np.column_stack([np.ones(200), rng.normal(size=(200, 2))])
+    share = 1 / (1 + np.exp(-x @ [-2.0, 1.1, 0.5]))
+    rows = [(tuple(row), float(value), 1.0) for row, value in zip(x, share, strict=True)]
+    assert _regress(rows) == pytest.approx([-2.0, 1.1, 0.5], abs=0.01)
+
+
+def test_a_row_compares_with_the_truth():
+    drawn = render_clip(9, (96, 64), 0)
+    clip = LabelledClip(drawn, drawn.masks, drawn.class_names, drawn.name)
+    annotator = annotator_for(clip.source, clip.class_names, load_settings(method="flow"))
+    row = measure(annotator, clip, "every:4")
+    assert (row.clip, row.keys) == (drawn.name, "every:4")
+    assert row.expected == pytest.approx(row.true, abs=0.15)
+    assert -1 <= row.rank <= 1
+
+
+def test_the_table_has_the_means():
+    rows = [Row("a", "first", 0.9, 0.8, 0.5), Row("b", "first", 0.6, 0.7, float("nan"))]
+    text = table(rows)
+    assert "| a | first | 0.900 | 0.800 | +0.100 | 0.50 |" in text
+    assert "| mean of 2 (absolute error) | | | | 0.1000 | 0.50 |" in text
+
+
+def test_real_clips_may_be_missing(tmp_path):
+    assert list(clips_of("davis", tmp_path)) == []
