@@ -19,6 +19,7 @@ from model.features import appearance, appearance_map
 from model.finetune import FinetuneProgress, FinetuneReport, FinetuneSettings
 from model.flow import get_flow
 from model.flowstore import FlowStore
+from model.heldout import evidence_weight, hold_out
 from model.inference import NetworkEvidence, network_evidence
 from model.judge import judges
 from model.keyframes import IGNORE, check_keys
@@ -28,10 +29,11 @@ from model.propagate import (
     FrameResult,
     Progress,
     PropagationSettings,
-    held_out_evidence_weight,
     nearest,
     propagate,
 )
+from model.refine import Refinement, load_refiner
+from model.refine_adapt import adapt
 from model.stages import Stages
 
 __all__ = ["METHODS", "ClipAnnotator"]
@@ -45,6 +47,9 @@ _FALLBACK = "compact"
 
 _FIRST_PART = 0.35
 """Share of a first fit in which the judging key frames are kept from the network."""
+
+_ADAPTING = 0.15
+"""Share of the time for fine-tuning in which refinement is adapted."""
 
 _JUDGED_PIXELS = 900_000
 """Pixels that judging may pass for each second there is: about a third of the time."""
@@ -100,6 +105,9 @@ class ClipAnnotator:
         self.settings = replace(finetune or FinetuneSettings(), device=device)
         self.propagation = propagation or PropagationSettings()
         self.evidence_weight = 0.0
+        self.refinement: Refinement | None = None
+        if method == "maskloop" and self.propagation.refine > 0:
+            self.refinement = Refinement(load_refiner(), self.propagation.refine)
         self.notes: tuple[str, ...] = ()
         self._flow = get_flow(flow)
         self.flow = FlowStore(self._flow)
@@ -165,7 +173,7 @@ class ClipAnnotator:
                 rest = {index: mask for index, mask in labels.items() if index not in held_out}
                 stages.run(rest, share=_FIRST_PART)
             if held_out:
-                self.evidence_weight = self._judge(network, labels, held_out)
+                self._judge(network, labels, held_out)
                 self.notes += (
                     f"the network's evidence gets the weight {self.evidence_weight:.2f}, judged"
                     f" on {_frames(held_out)}",
@@ -206,16 +214,30 @@ class ClipAnnotator:
             torch.manual_seed(self.settings.seed)
             return build(name, self.num_classes, class_names=self.class_names)
 
-    def _judge(self, network: Segmenter, labels: Labels, held_out: Sequence[int]) -> float:
-        return held_out_evidence_weight(
-            self.source,
-            labels,
-            self.num_classes,
-            self._evidence(network),
-            flow=self.flow,
-            settings=self.propagation,
-            held_out=held_out,
+    def _judge(self, network: Segmenter, labels: Labels, held_out: Sequence[int]) -> None:
+        """Choose the weight of the network's evidence, and adapt refinement to the clip."""
+        records = list(
+            hold_out(
+                self.source,
+                labels,
+                self.num_classes,
+                held_out,
+                flow=self.flow,
+                settings=self.propagation,
+                evidence=self._evidence(network),
+            )
         )
+        self.evidence_weight = evidence_weight(records, self.num_classes, self.propagation)
+        if self.refinement is not None:
+            self.refinement = adapt(
+                Refinement(load_refiner(), self.propagation.refine),
+                records,
+                self.num_classes,
+                weight=self.evidence_weight,
+                settings=self.propagation,
+                seconds=self.settings.seconds * _ADAPTING,
+                seed=self.settings.seed,
+            )
 
     def _evidence(self, network: Segmenter) -> NetworkEvidence:
         return network_evidence(network, self.settings.device, max_pixels=self.settings.max_pixels)
@@ -287,6 +309,7 @@ class ClipAnnotator:
             settings=self.propagation,
             evidence=self._asked if helps else None,
             evidence_weight=self.evidence_weight if helps else 0.0,
+            refinement=self.refinement,
             progress=progress,
         )
 

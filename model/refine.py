@@ -16,6 +16,7 @@ the others.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,9 +26,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from model.blend import FrameResult
 from model.clues import CLASS_CHANNELS, SHARED_CHANNELS, Clues, Window, windows
 
-__all__ = ["RefineNet", "corrected", "load_refiner", "refined"]
+__all__ = ["RefineNet", "Refinement", "corrected", "load_refiner", "refined"]
 
 WEIGHTS = Path(__file__).parent / "weights" / "refine.pt"
 
@@ -152,3 +154,30 @@ def _batches(found: Iterable[Window]) -> Iterable[list[Window]]:
         pairs += len(window.classes)
     if batch:
         yield batch
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """A refiner, and how much of its correction is made.
+
+    Attributes:
+        network: The refiner.
+        share: 0 to 1.
+    """
+
+    network: RefineNet
+    share: float
+
+    def __call__(
+        self, result: FrameResult, evidence: NDArray[np.float32] | None = None
+    ) -> FrameResult:
+        """Refine a frame that has clues; others are returned as they are.
+
+        Args:
+            result: The frame, with the network's evidence mixed in if there is any.
+            evidence: (K, H, W) float32, that evidence.
+        """
+        if result.clues is None:
+            return result
+        new = refined(self.network, result.clues, result.probabilities, evidence, self.share)
+        return replace(result, probabilities=new)

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from model.blend import FrameResult
 from model.flow import get_flow
-from model.propagate import EVIDENCE_WEIGHTS, mix
+from model.heldout import EVIDENCE_WEIGHTS
+from model.propagate import mix
 from model.refine import WEIGHTS, RefineNet, refined
 from model.refine_teaching import Lesson, lessons, teach
 from model.settings import PropagationSettings
@@ -77,20 +78,30 @@ class _Recorded:
 def rehearsals(seed: int) -> Iterator[Rehearsal]:
     """Render a clip, propagate from one or two key frames, and yield some frames between."""
     rng = np.random.default_rng([seed, 7])
-    gap = int(rng.integers(3, 21))
-    look = "hard" if rng.random() < 0.25 else "wild"
+    gap = int(rng.integers(3, 14))
+    look = "hard" if rng.random() < 0.3 else "wild"
     clip = render_clip(gap + 1, _SIZES[int(rng.integers(len(_SIZES)))], seed, look)
-    count = len(clip.class_names)
+    names = _merged(len(clip.class_names), rng)
     both = rng.random() > _ONE_SIDED
     inner = np.arange(1, gap) if both else np.arange(1, min(gap, 9))
     wanted = {int(i) for i in rng.choice(inner, min(_FRAMES, len(inner)), replace=False)}
     tremor = float(rng.uniform(0, 1.2))
-    keys = {i: trembling(clip.mask(i), tremor, rng) for i in ((0, gap) if both else (0,))}
+    ends = (0, gap) if both else (0,)
+    keys = {i: trembling(names[clip.mask(i)], tremor, rng) for i in ends}
     source = _Recorded(clip, int(rng.integers(70, 98)))
     settings = PropagationSettings.best(refine=1.0)
-    walk = Walk(source, keys, count, get_flow("dis-sharp"), settings)
+    walk = Walk(source, keys, int(names.max()) + 1, get_flow("dis-sharp"), settings)
     for result in walk.frames(wanted):
-        yield Rehearsal(result, trembling(clip.mask(result.index), tremor, rng), rng)
+        yield Rehearsal(result, trembling(names[clip.mask(result.index)], tremor, rng), rng)
+
+
+def _merged(count: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """What classes are called: their own names, or in half of the clips one of two."""
+    if rng.random() < 0.5:
+        return np.arange(count, dtype=np.uint8)
+    names = rng.integers(0, 2, count).astype(np.uint8)
+    names[rng.integers(count)] = 1 - names[0] if (names == names[0]).all() else names[0]
+    return names if names.max() > names.min() else np.arange(count, dtype=np.uint8)
 
 
 def trembling(

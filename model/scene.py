@@ -57,7 +57,7 @@ DIFFICULTIES = {
     "wild": Look(
         ("pole", "blob", "figure", "spokes"),
         copies=2,
-        pace=2.0,
+        pace=1.4,
         wobble=0.2,
         shake=0.012,
         shutter=0.6,

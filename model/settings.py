@@ -19,7 +19,7 @@ class PropagationSettings:
         floor: ε, what is left to a source that both checks reject.
         evidence_range: Least and most share of the network's evidence in a pixel, before
             `evidence_weight`; between them the share is 1 − confidence.
-        held_out: The most key frames that `held_out_evidence_weight` tries.
+        held_out: The most key frames that are held out to judge a network and to teach refinement.
         memory: Bytes of chains kept in memory; what exceeds them goes to a temporary folder.
         matching: Local matching around the warped positions (`model.match`); None is without.
         direct_below: With matching: a chain whose mean confidence about outlines is below this

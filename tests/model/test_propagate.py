@@ -14,7 +14,6 @@ from model.flow import DISFlow
 from model.propagate import (
     FrameResult,
     PropagationSettings,
-    held_out_evidence_weight,
     mix,
     nearest,
     propagate,
@@ -320,28 +319,6 @@ def test_evidence_of_another_shape_is_refused(clip):
 def test_an_evidence_weight_out_of_range_is_refused(clip, weight):
     with pytest.raises(ValueError, match="evidence_weight must be 0 to 1"):
         propagate(clip, clip.keys(0), 2, flow=DISFlow(), evidence_weight=weight)
-
-
-def _held_out(clip, oracle, *indices, **options) -> float:
-    return held_out_evidence_weight(clip, clip.keys(*indices), 2, oracle, flow=DISFlow(), **options)
-
-
-def test_held_out_key_frames_decide_about_evidence():
-    clip = MovingSquare(step=5)
-    assert _held_out(clip, Oracle(clip), 0, 4, 8, 12) > 0
-    assert _held_out(clip, Oracle(clip, right=False), 0, 4, 8, 12) == 0
-
-
-def test_one_key_frame_decides_nothing(clip):
-    assert _held_out(clip, Oracle(clip), 4) == 0
-
-
-def test_only_the_held_out_frames_are_asked(clip):
-    oracle = Oracle(clip)
-    _held_out(clip, oracle, 0, 4, 8, 12, held_out=[8])
-    assert oracle.asked == [8]
-    with pytest.raises(ValueError, match="frame 5 is to be held out but is not labelled"):
-        _held_out(clip, oracle, 0, 4, held_out=[5])
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the real clips (MASKLOOP_DATA) are not here")

@@ -1,0 +1,143 @@
+"""Key frames predicted from the others: what can be learnt from them about a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.blend import FrameResult
+from model.clip import FrameSource
+from model.flow import FlowEstimator
+from model.keyframes import IGNORE, check_keys
+from model.propagate import Evidence, mix
+from model.settings import PropagationSettings
+from model.walk import Walk
+
+__all__ = [
+    "EVIDENCE_WEIGHTS",
+    "WORTH",
+    "HeldOut",
+    "confusion",
+    "evidence_weight",
+    "hold_out",
+    "mean_iou",
+]
+
+EVIDENCE_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""The weights that `evidence_weight` chooses from."""
+
+WORTH = 0.001
+"""The gain in held-out mIoU below which nothing more is taken."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A key frame as the other key frames have it.
+
+    Attributes:
+        result: The prediction.
+        evidence: (K, H, W) float32, what a network says of it; None where none was asked.
+        truth: (H, W) uint8, its own label, 255 = ignore.
+    """
+
+    result: FrameResult
+    evidence: NDArray[np.float32] | None
+    truth: NDArray[np.uint8]
+
+    def mixed(self, weight: float, settings: PropagationSettings) -> FrameResult:
+        """The prediction with so much of the evidence in it."""
+        if self.evidence is None or weight == 0:
+            return self.result
+        return mix(self.result, self.evidence, weight, settings.evidence_range)
+
+
+def hold_out(
+    source: FrameSource,
+    keys: Mapping[int, NDArray[np.uint8]],
+    num_classes: int,
+    indices: Sequence[int],
+    *,
+    flow: FlowEstimator,
+    settings: PropagationSettings | None = None,
+    evidence: Evidence | None = None,
+) -> Iterator[HeldOut]:
+    """Predict key frames one at a time from the others.
+
+    Args:
+        source: The clip.
+        keys: Frame index → (H, W) uint8 mask, 255 = ignore.
+        num_classes: K.
+        indices: The key frames to hold out, ideally ones that the network has not seen: it
+            flatters itself on frames it was trained on.
+        flow: The flow estimator.
+        settings: How sources are weighed.
+        evidence: A network's probabilities.
+
+    Yields:
+        Each frame held out; nothing where fewer than two frames are labelled.
+
+    Raises:
+        ValueError: As `model.propagate.propagate`; or an index is not labelled.
+    """
+    masks = check_keys(keys, num_classes, len(source))
+    unknown = sorted(set(indices) - set(keys))
+    if unknown:
+        raise ValueError(f"frame {unknown[0]} is to be held out but is not labelled")
+    if len(masks) < 2:
+        return
+    for index in (index for index in indices if index in masks):
+        rest = {other: mask for other, mask in masks.items() if other != index}
+        walk = Walk(source, rest, num_classes, flow, settings or PropagationSettings())
+        (result,) = walk.frames({index})
+        seen = None if evidence is None else evidence(index, walk.read(index))
+        yield HeldOut(result, seen, masks[index])
+
+
+def evidence_weight(
+    records: Sequence[HeldOut], num_classes: int, settings: PropagationSettings
+) -> float:
+    """Choose how much of a network's evidence to mix in.
+
+    Args:
+        records: Key frames held out, with evidence.
+        num_classes: K.
+        settings: How evidence is mixed in.
+
+    Returns:
+        The lightest of `EVIDENCE_WEIGHTS` that is about as good as the best, by mIoU over all
+        records; 0.0 where evidence does not help, or nothing was held out.
+    """
+    if not records:
+        return 0.0
+    scores = []
+    for weight in EVIDENCE_WEIGHTS:
+        counts = np.zeros((num_classes, num_classes), np.int64)
+        for record in records:
+            counts += confusion(record.truth, record.mixed(weight, settings).mask, num_classes)
+        scores.append(mean_iou(counts))
+    if max(scores) < scores[0] + WORTH:
+        return 0.0
+    return next(
+        weight
+        for weight, score in zip(EVIDENCE_WEIGHTS, scores, strict=True)
+        if score >= max(scores) - WORTH
+    )
+
+
+def confusion(
+    truth: NDArray[np.uint8], predicted: NDArray[np.uint8], num_classes: int
+) -> NDArray[np.int64]:
+    """Pixels of each class (rows) by what they are said to be; (K, K), ignored ones left out."""
+    valid = truth != IGNORE
+    pairs = truth[valid].astype(np.int64) * num_classes + predicted[valid]
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def mean_iou(counts: NDArray[np.int64]) -> float:
+    """The mean IoU of a confusion matrix, over the classes that occur."""
+    hit = np.diagonal(counts).astype(np.float64)
+    union = counts.sum(axis=0) + counts.sum(axis=1) - hit
+    return float((hit[union > 0] / union[union > 0]).mean())

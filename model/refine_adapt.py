@@ -1,0 +1,114 @@
+"""Refinement adapted to the clip at hand, by key frames that are predicted from the others.
+
+This is the cycle of Warp-Refine: what is carried away from the labelled frames and arrives at a
+labelled frame must be its label. Half of the frames held out teach a copy of the network and the
+other half judges it, and the other way round; only what is better on frames that did not teach it
+is used, and only as much of it as is best there.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from model.heldout import WORTH, HeldOut, confusion, mean_iou
+from model.refine import Refinement, RefineNet
+from model.refine_teaching import Lesson, lessons, teach
+from model.settings import PropagationSettings
+
+__all__ = ["adapt"]
+
+SHARES = (0.0, 0.5, 1.0)
+"""The shares of the correction that are chosen from."""
+
+_RATE = 1e-3
+_STEPS = 300
+_LEAST = 2
+"""Frames held out that it takes to teach and judge apart."""
+
+
+def adapt(
+    start: Refinement,
+    records: Sequence[HeldOut],
+    num_classes: int,
+    *,
+    weight: float,
+    settings: PropagationSettings,
+    seconds: float,
+    seed: int = 0,
+) -> Refinement:
+    """Adapt refinement to a clip.
+
+    Args:
+        start: What there is without adaptation.
+        records: Key frames held out.
+        num_classes: K.
+        weight: How much of the network's evidence is mixed in before refinement.
+        settings: How evidence is mixed in.
+        seconds: The most time for teaching; 0 only chooses the share.
+        seed: Of the order of the lessons.
+
+    Returns:
+        What is best on the frames held out; `start` where there are none, or where nothing else
+        is clearly better and none of it would not be better either.
+    """
+    cases = [_Case(record, weight, settings) for record in records if record.result.clues]
+    if not cases or start.share == 0:
+        return start
+    scores = {
+        share: _score(cases, [Refinement(start.network, share)] * len(cases), num_classes)
+        for share in sorted({*SHARES, start.share})
+    }
+    best = max(scores, key=lambda share: scores[share])
+    keep = scores[best] < scores[start.share] + WORTH and scores[0.0] <= scores[start.share]
+    chosen = start if keep else Refinement(start.network, best)
+    if seconds <= 0 or len(cases) < _LEAST:
+        return chosen
+    halves = (cases[::2], cases[1::2])
+    taught = [_taught(start.network, half, seconds * 0.3, seed) for half in halves]
+    by_others = [taught[1 - number % 2] for number in range(len(cases))]
+    adapted = {
+        share: _score(cases, [Refinement(network, share) for network in by_others], num_classes)
+        for share in SHARES[1:]
+    }
+    share = max(adapted, key=lambda share: adapted[share])
+    if adapted[share] < scores[chosen.share] + WORTH:
+        return chosen
+    return Refinement(_taught(start.network, cases, seconds * 0.4, seed), share)
+
+
+class _Case:
+    """A frame held out, as refinement gets to see it."""
+
+    def __init__(self, record: HeldOut, weight: float, settings: PropagationSettings) -> None:
+        self.result = record.mixed(weight, settings)
+        self.evidence = record.evidence if weight > 0 else None
+        self.truth = record.truth
+
+    def lessons(self) -> list[Lesson]:
+        if self.result.clues is None:
+            return []
+        return list(
+            lessons(self.result.clues, self.result.probabilities, self.evidence, self.truth)
+        )
+
+
+def _taught(network: RefineNet, cases: Sequence[_Case], seconds: float, seed: int) -> RefineNet:
+    """A copy that has learnt these frames."""
+    pupil = copy.deepcopy(network)
+    found = [lesson for case in cases for lesson in case.lessons()]
+    if found:
+        limit = seconds if math.isfinite(seconds) else math.inf
+        teach(pupil, found, steps=_STEPS, rate=_RATE, seed=seed, seconds=limit)
+    return pupil
+
+
+def _score(cases: Sequence[_Case], refinements: Sequence[Refinement], num_classes: int) -> float:
+    counts = np.zeros((num_classes, num_classes), np.int64)
+    for case, refinement in zip(cases, refinements, strict=True):
+        mask = refinement(case.result, case.evidence).mask
+        counts += confusion(case.truth, mask, num_classes)
+    return mean_iou(counts)

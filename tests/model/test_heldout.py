@@ -1,0 +1,71 @@
+"""Key frames predicted from the others, and the weight of evidence that follows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from model.flow import DISFlow
+from model.heldout import confusion, evidence_weight, hold_out, mean_iou
+from model.settings import PropagationSettings
+from tests.model.moving import MovingClip
+
+FLOW = DISFlow()
+
+
+class Oracle:
+    """Knows the truth, or its opposite; remembers what it was asked."""
+
+    def __init__(self, clip: MovingClip, right: bool = True) -> None:
+        self.clip, self.right = clip, right
+        self.asked: list[int] = []
+
+    def __call__(self, index: int, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.asked.append(index)
+        mask = self.clip.mask(index) if self.right else (self.clip.mask(index) + 1) % 3
+        return (mask == np.arange(3)[:, None, None]).astype(np.float32)
+
+
+def _held_out(clip: MovingClip, indices: tuple[int, ...], *keys: int, oracle: Oracle | None = None):
+    labels = {index: clip.mask(index) for index in keys}
+    return list(hold_out(clip, labels, 3, indices, flow=FLOW, evidence=oracle))
+
+
+def test_a_frame_is_predicted_from_the_others_alone():
+    clip = MovingClip()
+    (record,) = _held_out(clip, (6,), 0, 6, 11)
+    assert (record.result.index, record.result.is_key, record.evidence) == (6, False, None)
+    np.testing.assert_array_equal(record.truth, clip.mask(6))
+    assert 0.5 < np.mean(record.result.mask == record.truth) < 1
+
+
+def test_evidence_that_is_right_gets_weight_and_wrong_evidence_none():
+    clip, settings = MovingClip(), PropagationSettings()
+    right = _held_out(clip, (4, 8), 0, 4, 8, 11, oracle=Oracle(clip))
+    wrong = _held_out(clip, (4, 8), 0, 4, 8, 11, oracle=Oracle(clip, right=False))
+    assert evidence_weight(right, 3, settings) > 0
+    assert evidence_weight(wrong, 3, settings) == 0
+    assert evidence_weight([], 3, settings) == 0
+
+
+def test_only_the_held_out_frames_are_asked():
+    clip = MovingClip()
+    oracle = Oracle(clip)
+    _held_out(clip, (8,), 0, 4, 8, 11, oracle=oracle)
+    assert oracle.asked == [8]
+
+
+def test_one_key_frame_says_nothing():
+    assert _held_out(MovingClip(), (4,), 4) == []
+
+
+def test_a_frame_without_a_label_cannot_be_held_out():
+    with pytest.raises(ValueError, match="frame 5 is to be held out but is not labelled"):
+        _held_out(MovingClip(), (5,), 0, 4)
+
+
+def test_mean_iou_counts_labelled_pixels_of_classes_that_occur():
+    truth = np.array([[0, 0, 1, 255]], np.uint8)
+    said = np.array([[0, 1, 1, 2]], np.uint8)
+    assert mean_iou(confusion(truth, said, 3)) == pytest.approx((1 / 2 + 1 / 2) / 2)
