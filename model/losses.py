@@ -69,13 +69,21 @@ def weighted_cross_entropy(
     return (losses * weights).sum() / counts.sum().clamp(min=1e-6)
 
 
-def bootstrapped_cross_entropy(logits: Tensor, labels: Tensor, share: float) -> Tensor:
+def bootstrapped_cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    share: float,
+    weights: Tensor | None = None,
+    class_weights: Tensor | None = None,
+) -> Tensor:
     """Cross-entropy on the hardest pixels only (VSPW, CVPR 2021, lets the share fall to 0.15).
 
     Args:
         logits: (B, K, H, W).
         labels: (B, H, W) int64, 255 = ignore.
         share: Of the labelled pixels, how many count; above 0, to 1 for all.
+        weights: (B, H, W), 0 to 1, how far the labels can be trusted: what counts as hard, too.
+        class_weights: (K,), what a pixel of each class counts besides.
 
     Returns:
         A scalar, the mean over those with the largest loss; 0 where no pixel is labelled.
@@ -85,7 +93,11 @@ def bootstrapped_cross_entropy(logits: Tensor, labels: Tensor, share: float) -> 
     """
     if not 0 < share <= 1:
         raise ValueError(f"the share of the hardest pixels must be above 0, to 1; not {share}")
-    losses = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
+    losses = F.cross_entropy(
+        logits, labels, weight=class_weights, ignore_index=IGNORE, reduction="none"
+    )
+    if weights is not None:
+        losses = losses * weights
     labelled = losses[labels != IGNORE]
     if labelled.numel() == 0:
         return losses.sum() * 0.0

@@ -14,13 +14,22 @@ from torch import Tensor
 
 from model.batches import ClipBatches, Pair
 from model.devices import images_on, precision
-from model.losses import flow_consistency, weighted_cross_entropy
+from model.losses import (
+    IGNORE,
+    bootstrapped_cross_entropy,
+    dice,
+    flow_consistency,
+    weighted_cross_entropy,
+)
 from model.presets import FinetuneSettings
 
 __all__ = ["Objective"]
 
 Logits = Callable[[Tensor], Tensor]
 """(B, 3, H, W) → (B, K, H, W)."""
+
+_TRUSTED = 0.5
+"""Labels that can be trusted less than this do not count in Dice, which knows no weights."""
 
 
 class Objective:
@@ -84,13 +93,25 @@ class Objective:
         with precision(self._device):
             scores = logits(images_on(images, self._device))
         scores = scores.float()
-        total = weighted_cross_entropy(scores[: len(labels)], labels, weights, self._class_weights)
+        total = self._supervised(scores[: len(labels)], labels, weights, done)
         named = {"supervised": total}
         if pair is not None:
             named["consistency"] = _consistency(scores[-2:], pair)
             often = settings.consistency_every / (1 - settings.consistency_from)
             total = total + often * settings.consistency * named["consistency"]
         return total, named
+
+    def _supervised(self, scores: Tensor, labels: Tensor, weights: Tensor, done: float) -> Tensor:
+        settings = self._settings
+        if settings.hardest < 1:
+            share = 1 - done * (1 - settings.hardest)
+            total = bootstrapped_cross_entropy(scores, labels, share, weights, self._class_weights)
+        else:
+            total = weighted_cross_entropy(scores, labels, weights, self._class_weights)
+        if settings.dice:
+            trusted = labels.masked_fill(weights < _TRUSTED, IGNORE)
+            total = total + settings.dice * dice(scores, trusted)
+        return total
 
 
 def _consistency(scores: Tensor, pair: Pair) -> Tensor:

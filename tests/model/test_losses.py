@@ -128,6 +128,23 @@ class TestBootstrappedCrossEntropy:
         with pytest.raises(ValueError, match="above 0, to 1"):
             bootstrapped_cross_entropy(_logits(1, 2, 2, 2), torch.zeros(1, 2, 2).long(), share)
 
+    def test_labels_that_are_not_trusted_are_not_hard(self) -> None:
+        logits, labels = _logits(1, 3, 4, 4), torch.ones(1, 4, 4).long()
+        hardest = logits.log_softmax(dim=1)[0, 1].argmin()
+        weights = torch.ones(1, 4, 4)
+        weights.view(-1)[hardest] = 0.0
+        share = 1 / 16
+        trusting = bootstrapped_cross_entropy(logits, labels, share)
+        doubting = bootstrapped_cross_entropy(logits, labels, share, weights)
+        assert float(doubting.detach()) < float(trusting.detach())
+
+    def test_a_class_counts_by_its_weight(self) -> None:
+        logits, labels = _logits(1, 3, 4, 4), torch.ones(1, 4, 4).long()
+        plain = bootstrapped_cross_entropy(logits, labels, 0.5)
+        heavy = torch.tensor([1.0, 3.0, 1.0])
+        weighted = bootstrapped_cross_entropy(logits, labels, 0.5, class_weights=heavy)
+        assert torch.allclose(weighted, 3 * plain)
+
 
 class TestDice:
     def test_by_hand(self) -> None:

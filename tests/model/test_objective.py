@@ -9,7 +9,7 @@ import torch
 
 from model.batches import ClipBatches
 from model.flow import DISFlow
-from model.losses import weighted_cross_entropy
+from model.losses import dice, weighted_cross_entropy
 from model.objective import Objective
 from model.presets import FinetuneSettings
 from tests.model.moving import MovingClip
@@ -71,6 +71,22 @@ def test_a_rarer_pair_counts_as_much_more(every: int, start: float, often: float
     total, named = objective.losses(_Network(), 0, 0.9)
     share = float((total - named["supervised"]) / named["consistency"])
     assert share == pytest.approx(2.0 * often, rel=1e-3)
+
+
+def test_fewer_pixels_count_towards_the_end_where_the_hardest_do() -> None:
+    objective = _objective(consistency=0.0, hardest=0.1, self_training=0.0)
+    early, late = (float(objective.losses(_Network(), 0, done)[0]) for done in (0.0, 1.0))
+    assert late > 1.5 * early
+
+
+def test_dice_counts_besides() -> None:
+    """All labels are trusted: what is added is Dice of the labels shown, times its weight."""
+    plain, both = (
+        _objective(consistency=0.0, dice=weight, self_training=0.0).losses(_Network(), 0, 0.0)[0]
+        for weight in (0.0, 2.0)
+    )
+    images, labels, _ = _objective(consistency=0.0)._batches.batch(2, 0.0)
+    assert float(both - plain) == pytest.approx(2 * float(dice(_Network()(images), labels)))
 
 
 def test_consistency_is_that_of_the_flow() -> None:

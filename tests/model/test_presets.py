@@ -46,6 +46,8 @@ def test_an_unknown_preset_is_refused() -> None:
         ({"learning_rate": -1.0}, "learning_rate must be above 0"),
         ({"consistency": -0.1}, "consistency must be 0 or more"),
         ({"consistency_from": 1.0}, "consistency_from must be 0 or more, below 1; not 1.0"),
+        ({"hardest": 0.0}, "hardest must be above 0, to 1; not 0.0"),
+        ({"dice": -1.0}, "dice must be 0 or more"),
         ({"patience": -1}, "patience must be 0 or more"),
         ({"consistency_every": 0}, "consistency_every must be 1 or more"),
         ({"class_balance": 1.5}, "class_balance must be 0 to 1"),
