@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from model.batches import to_tensor, training_size
-from model.devices import images_on, network_on
+from model.devices import images_on, network_on, precision
 from model.networks import Segmenter
 
 __all__ = ["NetworkEvidence", "embed", "feature_map", "network_evidence", "predict"]
@@ -35,7 +35,10 @@ def predict(
         (K, H, W) float32, summing to 1 over the classes.
     """
     network.eval()
-    return _probabilities(network.logits(_prepare(image, max_pixels).to(device)), image.shape)
+    device = torch.device(device)
+    with precision(device):
+        logits = network.logits(images_on(_prepare(image, max_pixels), device))
+    return _probabilities(logits, image.shape)
 
 
 def _probabilities(logits: torch.Tensor, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -84,7 +87,8 @@ class NetworkEvidence:
         """Return (K, H, W) float32 probabilities for an (H, W, 3) uint8 image."""
         self._network.eval()
         prepared = images_on(_prepare(image, self._max_pixels), self._device)
-        logits, features = self._network.logits_and_features(prepared)
+        with precision(self._device):
+            logits, features = self._network.logits_and_features(prepared)
         self._last = (image, _array(features))
         return _probabilities(logits, image.shape)
 
@@ -133,4 +137,7 @@ def feature_map(
         (C, h, w) float32, smaller than the image.
     """
     network.eval()
-    return _array(network.features(_prepare(image, max_pixels).to(device)))
+    device = torch.device(device)
+    with precision(device):
+        features = network.features(images_on(_prepare(image, max_pixels), device))
+    return _array(features)
