@@ -248,7 +248,9 @@ class Walk:
             if index in wanted:
                 (image,) = store.take(f"frame-{index}")
                 sources = [(before, chain), (after, other)]
-                yield replace(fade(blender.blend(index, image, sources), sources), image=image)
+                result = fade(blender.blend(index, image, sources), sources)
+                result = replace(result, image=image)
+                yield result if self._correct is None else self._correct(result)
         stretch.forth = chain.extend(store.take_link(f"link-{after.index}"))
 
     def _shelve(

@@ -1,6 +1,7 @@
 import os
 import tempfile
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -356,3 +357,47 @@ def test_results_bring_their_frames_and_each_is_read_once(clip, cores, monkeypat
     assert [count for index, count in clip.reads.items() if 2 < index < 10] == [1] * 7
     for result in results[2:]:
         np.testing.assert_array_equal(result.image, clip.read(result.index))
+
+
+@pytest.mark.parametrize("keys", [(0,), (12,)])
+def test_outwards_of_a_key_frame_what_evidence_corrected_is_recalled(clip, keys):
+    """Evidence on one frame alone shows in the frames that follow it, and in none before."""
+    at = abs(keys[0] - 3)
+    everywhere = np.zeros((2, HEIGHT, WIDTH), np.float32)
+    everywhere[1] = 1
+
+    def run(word):
+        def evidence(index, image):
+            return word if index == at else np.full_like(everywhere, 0.5)
+
+        settings = replace(BEST, recall=1.0, evidence_range=(0.6, 0.9))
+        return _run(
+            clip, clip.keys(*keys), settings=settings, evidence=evidence, evidence_weight=1.0
+        )
+
+    with_it, without = run(everywhere), run(np.full_like(everywhere, 0.5))
+    changed = [
+        not np.array_equal(one.probabilities, other.probabilities)
+        for one, other in zip(with_it, without, strict=True)
+    ]
+    before = [abs(index - keys[0]) < 3 for index in range(FRAMES)]
+    assert not any(change for change, early in zip(changed, before, strict=True) if early)
+    assert changed[at]
+    assert changed[abs(keys[0] - 4)]
+
+
+def test_between_key_frames_evidence_is_mixed_in(clip):
+    flat = np.full((2, HEIGHT, WIDTH), 0.5, np.float32)
+    asked = []
+
+    def evidence(index, image):
+        asked.append(index)
+        return flat
+
+    keys = clip.keys(2, 9)
+    mixed = _run(clip, keys, evidence=evidence, evidence_weight=1.0)
+    plain = _run(clip, keys)
+    assert sorted(asked) == [index for index in range(FRAMES) if index not in keys]
+    for one, other in zip(mixed, plain, strict=True):
+        same = np.array_equal(one.probabilities, other.probabilities)
+        assert same == (one.index in keys)
