@@ -45,6 +45,7 @@ def judge(
             annotator.num_classes,
             flow=annotator.flow,
             settings=annotator.propagation,
+            refinement=annotator.refinement,
         ):
             spots.extend(spots_of(result, labels, annotator.source))
             yield result

@@ -5,7 +5,7 @@
 
 A row for each clip and choice of key frames: the mIoU to expect of the unlabelled frames, the true
 one, and the rank correlation of the two over those frames. Where ../shared/data (MASKLOOP_DATA) is
-missing, only rendered clips are measured. --fit fits the laws of `model.quality` instead, on
+missing, only rendered clips are measured. --fit fits the laws of `model.signals` instead, on
 rendered clips that are not among those measured, and prints their coefficients.
 """
 
@@ -29,7 +29,7 @@ from model.benchmark import LabelledClip, find_clips, open_labelled
 from model.clip import FrameSource
 from model.metrics import confusion, mean_iou
 from model.pipeline import ClipAnnotator
-from model.quality import Signals, terms
+from model.signals import Signals, terms
 from model.synthetic import RenderedClip, render_clip
 
 KEYS = {

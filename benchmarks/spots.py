@@ -107,6 +107,7 @@ def spots(annotator: ClipAnnotator, labels: Masks) -> list[Spot]:
         annotator.num_classes,
         flow=annotator.flow,
         settings=annotator.propagation,
+        refinement=annotator.refinement,
     )
     return find_spots(predictions, labels, annotator.source)
 

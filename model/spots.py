@@ -27,6 +27,9 @@ _SMALLEST = 16
 _THICK = np.ones((7, 7), np.uint8)
 """Where label and prediction differ by less than this, it is the outline that differs."""
 
+_TWO_MINDS = 0.8
+"""Share below which a key frame was predicted from two that disagree."""
+
 _AROUND = 24
 """Pixels around a region, at least, within which spots are of one place."""
 
@@ -237,7 +240,7 @@ def without_echoes(spots: Sequence[Spot], frames: Sequence[int]) -> list[Spot]:
     place = {frame: number for number, frame in enumerate(frames)}
 
     def strength(spot: Spot) -> float:
-        return min(spot.share, 0.65) if spot.frame in ends else spot.share
+        return min(spot.share, _TWO_MINDS) if spot.frame in ends else spot.share
 
     def mirrors(spot: Spot, other: Spot) -> bool:
         return (

@@ -1,18 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from model.blend import FrameResult
 from model.flow import DISFlow
 from model.propagate import propagate
-from model.quality import (
-    BETWEEN,
-    BEYOND,
-    Calibration,
-    Law,
-    QualityEstimate,
-    Signals,
-    reverse_test,
-)
+from model.quality import Calibration, QualityEstimate, reverse_test
+from model.signals import BETWEEN, Signals
 from tests.model.drifting import Drifting
 
 
@@ -71,50 +66,6 @@ def test_one_key_frame_predicts_nothing(clip):
     assert Calibration.of(iter(()), {}) == Calibration()
 
 
-def test_the_soft_error_is_the_expected_one():
-    signals = Signals.of(_result(DOUBTFUL), (0, 10))
-    assert signals.error == pytest.approx(_odds(1 - SOFT), abs=1e-5)
-
-
-def test_doubt_is_a_mean_over_classes():
-    signals = Signals.of(_result(DOUBTFUL, confidence=0.5), (0, 10))
-    assert signals.doubt == pytest.approx(np.mean([1 - 0.5, 1 - 0.5 * 0.8]))
-
-
-@pytest.mark.parametrize(
-    ("index", "keys", "distance", "beyond"),
-    [(3, (0, 10), 3, False), (12, (0, 10), 2, True), (7, (7, 9, 12), 2, True), (5, (), 1, False)],
-)
-def test_the_nearest_key_frame_and_its_side(index, keys, distance, beyond):
-    signals = Signals.of(_result(DOUBTFUL, index), keys)
-    assert (signals.distance, signals.beyond) == (distance, beyond)
-
-
-def test_only_valid_pixels_tell():
-    valid = np.array([[False, False, True, True]])
-    signals = Signals.of(_result(DOUBTFUL, confidence=0.5), (0, 10), valid)
-    assert signals.error == pytest.approx(_odds(0.002))
-    assert signals.doubt == pytest.approx(0.5)
-
-
-def test_a_law_is_linear_in_the_odds():
-    signals = Signals(error=-2.0, doubt=0.1, distance=4, beyond=True)
-    law = Law(level=0.5, slope=1.5, doubt=2.0, distance=0.7)
-    assert law.odds(signals) == pytest.approx(0.5 - 3 + 2 * np.log(0.101) + 0.7 * np.log(4))
-
-
-def test_the_laws_expect_less_where_signals_are_worse():
-    def quality(law, error, doubt, distance):
-        return -law.odds(Signals(error, doubt, distance, law is BEYOND))
-
-    for law in (BETWEEN, BEYOND):
-        assert quality(law, -3, 0.2, 5) > quality(law, -1, 0.2, 5)
-        assert quality(law, -3, 0.2, 5) >= quality(law, -3, 0.6, 5)
-        assert quality(law, -3, 0.2, 5) >= quality(law, -3, 0.2, 20)
-    # Beyond the key frames there is nobody to disagree.
-    assert quality(BEYOND, -4, 0.3, 10) < quality(BETWEEN, -4, 0.3, 10)
-
-
 def test_certain_frames_are_expected_nearly_perfect():
     probabilities = np.eye(3, dtype=np.float32)[np.arange(12).reshape(3, 4) % 3].transpose(2, 0, 1)
     assert QualityEstimate().add(_result(probabilities)) > 0.995
@@ -146,6 +97,41 @@ def test_ignored_pixels_do_not_calibrate():
     prediction = [[[0.1, 0.9, 1, 1]], [[0.9, 0.1, 0, 0]]]
     keys = {0: np.zeros((1, 4), np.uint8), 5: np.array([[1, 255, 0, 0]], np.uint8)}
     assert Calibration.of([_result(prediction, 5)], keys).held_out == {5: 1.0}
+
+
+def test_frames_labelled_in_a_small_part_count_as_unlabelled():
+    estimate = QualityEstimate(Calibration((0, 10)))
+    part = _result(DOUBTFUL, 0, is_key=True)
+    part.confidence[:, 1:] = 0.5
+    assert estimate.add(part) < 0.95
+    part.confidence[:, 1:3] = 1
+    assert estimate.add(part) == 1.0
+
+
+def test_a_calibration_that_comes_later_holds_for_all():
+    late, early = (QualityEstimate(Calibration((0, 10), *shift)) for shift in ((), (1.0, 2.0)))
+    for estimate in (late, early):
+        estimate.add(_result(DOUBTFUL, 3))
+        estimate.add(_result(DOUBTFUL, 12))
+    assert late.mean_iou > early.mean_iou
+    late.calibration = early.calibration
+    assert late.frames == early.frames
+    assert late.mean_iou == early.mean_iou
+
+
+def test_refinement_is_tested_too(clip):
+    def worse(result):
+        flipped = np.ascontiguousarray(result.probabilities[[1, 2, 0]])
+        return replace(result, probabilities=flipped)
+
+    keys = clip.keys(0, 6, 12)
+    for plain, refined in zip(
+        reverse_test(clip, keys, 3, flow=DISFlow()),
+        reverse_test(clip, keys, 3, flow=DISFlow(), refinement=worse),
+        strict=True,
+    ):
+        # All but ties: outwards of key frames, results are kept as float16.
+        assert (refined.mask == (plain.mask + 2) % 3).mean() > 0.99
 
 
 def test_key_frames_count_as_perfect_and_stay_out_of_the_mean():
