@@ -34,7 +34,12 @@ Flow = Annotated[str | None, typer.Option(help="Optical flow (MASKLOOP_FLOW).")]
 Network = Annotated[str | None, typer.Option(help="Network (MASKLOOP_NETWORK).")]
 Seconds = Annotated[
     float | None,
-    typer.Option(help="Longest fine-tuning of a clip (MASKLOOP_FINETUNE_SECONDS)."),
+    typer.Option(
+        "--finetune-seconds",
+        "--adapt",
+        help="Longest adaptation to a clip: fine-tuning, judging, refinement; 0 learns nothing"
+        " (MASKLOOP_FINETUNE_SECONDS).",
+    ),
 ]
 
 

@@ -15,10 +15,12 @@ the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import base64
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -156,6 +158,10 @@ def _batches(found: Iterable[Window]) -> Iterable[list[Window]]:
         yield batch
 
 
+def _numbers(text: str) -> Tensor:
+    return torch.from_numpy(np.frombuffer(base64.b64decode(text), np.float32).copy())
+
+
 @dataclass(frozen=True)
 class Refinement:
     """A refiner, and how much of its correction is made.
@@ -167,6 +173,26 @@ class Refinement:
 
     network: RefineNet
     share: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The share and the weights as JSON, to be kept beside a fine-tuned network."""
+        weights = {
+            name: base64.b64encode(value.detach().cpu().float().numpy().tobytes()).decode()
+            for name, value in self.network.state_dict().items()
+        }
+        return {"share": self.share, "weights": weights}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any] | None) -> Refinement | None:
+        """Read what `to_json` wrote; None where nothing was, or by a package of other weights."""
+        network = load_refiner()
+        state = network.state_dict()
+        weights = kept["weights"] if kept else {}
+        read = {name: _numbers(weights.get(name, "")) for name in state}
+        if kept is None or any(read[name].numel() != state[name].numel() for name in state):
+            return None
+        network.load_state_dict({name: read[name].reshape(state[name].shape) for name in state})
+        return cls(network, float(kept["share"]))
 
     def __call__(
         self, result: FrameResult, evidence: NDArray[np.float32] | None = None
