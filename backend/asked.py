@@ -2,12 +2,15 @@
 
 What a person was not asked for is unknown, not background; what a person drew is never lost:
 
-- Inside the submitted query rectangles everything counts, uncovered pixels too.
-- Rectangles asked for: outside of them nothing counts. Where all were taken away, the regions that
-  the person drew or changed count, where they are.
-- Super-pixels asked for: they count where they are, and so does what the person drew besides.
+- Inside the submitted query rectangles everything counts, uncovered pixels too; outside of them
+  nothing does.
+- Queried super-pixels count where they are, and so does what the person drew besides.
+- Where neither is left of what was asked for, the regions that the person drew or changed count,
+  where they are.
 - An annotation that was not made from a prediction has never shown a query, and is a label of the
   whole frame, as in any other project.
+
+It is the annotation that tells, so that labels keep their meaning when other samples are asked for.
 """
 
 from __future__ import annotations
@@ -22,9 +25,8 @@ import numpy.typing as npt
 from backend.formats import REGION_FORMATS, FormatError
 from backend.formats.regions import Drawn, check_size, drawn_regions
 from backend.labelconfig import LabelConfig
-from backend.querylayer import QueryLayer
 
-__all__ = ["QUERY_ID", "Answer", "Submitted", "id_of", "read_answer"]
+__all__ = ["QUERY_ID", "Answer", "Submitted", "id_of", "is_fence", "read_answer"]
 
 QUERY_ID = "query-"
 """How the ids of queried regions begin; the screen keeps ids."""
@@ -41,6 +43,11 @@ class Submitted:
 
     results: list[dict[str, Any]]
     predicted: bool
+
+    @property
+    def asked(self) -> bool:
+        """Whether regions that were asked for are in it."""
+        return any(id_of(region).startswith(QUERY_ID) for region in self.results)
 
     @classmethod
     def of(cls, annotation: Mapping[str, Any]) -> Submitted:
@@ -64,41 +71,44 @@ class Answer:
     known: npt.NDArray[np.bool_]
 
 
-def read_answer(
-    submitted: Submitted, config: LabelConfig, layer: QueryLayer, size: tuple[int, int]
-) -> Answer:
+def read_answer(submitted: Submitted, config: LabelConfig, size: tuple[int, int]) -> Answer:
     """Read an annotation of a frame.
 
     Args:
         submitted: The annotation.
         config: What the labelling configuration asks for.
-        layer: Its query layer.
         size: ``(height, width)`` of the frame.
 
     Raises:
         FormatError: When a region is damaged, or was drawn on a picture of another size.
     """
-    fences = _fences(submitted.results, layer, size)
+    fences = _fences(submitted.results, config, size)
     regions = list(drawn_regions(submitted.results, config, size))
     by_person = _by_person(submitted.results)
     drawn = [region for region in regions if region.id in by_person]
-    inside = np.zeros(size, dtype=bool) if fences is None else fences
     if fences is None and not submitted.predicted:
         return Answer(regions, np.ones(size, dtype=bool))
     if fences is None:
         return Answer(drawn, _covered(drawn, size))
-    if layer.granularity.kind == "superpixel":
-        inside = inside | _covered(drawn, size)
-    return Answer(regions, inside)
+    if any(region.id.startswith(QUERY_ID) for region in regions):
+        return Answer(regions, fences | _covered(drawn, size))
+    return Answer(regions, fences)
+
+
+def is_fence(region: Mapping[str, Any], config: LabelConfig) -> bool:
+    """Whether a region is a query rectangle, also of a layer that has been taken away."""
+    if config.queries is not None and region.get("from_name") == config.queries.name:
+        return True
+    return id_of(region).startswith(QUERY_ID) and region.get("type") == "rectanglelabels"
 
 
 def _fences(
-    results: Sequence[Mapping[str, Any]], layer: QueryLayer, size: tuple[int, int]
+    results: Sequence[Mapping[str, Any]], config: LabelConfig, size: tuple[int, int]
 ) -> npt.NDArray[np.bool_] | None:
     """(H, W) bool: inside the query rectangles; None where there is none."""
     found = None
     for region in results:
-        if region.get("from_name") != layer.name:
+        if not is_fence(region, config):
             continue
         try:
             value = region.get("value")

@@ -128,10 +128,12 @@ class ClipWork:
         quality = np.full(count, np.nan)
         findings: dict[str, Any] = {}
         labels = self._labels()
+        parts = self.samples
+        if self.samples is not None and (not labels or self.samples.layer.kind == "frame"):
+            self.samples.ask_whole()
+            parts = None
         if not labels:
             features = appearances(self._annotator, self.source)
-            if self.samples is not None:
-                self.samples.ask_whole()
         else:
             if self._files.has_network(self._clip.name):
                 self._annotator.load(self._files.network_path(self._clip.name))
@@ -144,8 +146,8 @@ class ClipWork:
                 for index, value in summary.confidences.items():
                     confidences[result.index, index] = value
                 rows.append(summary.feature)
-                if self.samples is not None:
-                    self.samples.describe(
+                if parts is not None:
+                    parts.describe(
                         result.index,
                         uncertainty=uncertainty_map(result),
                         features=self._annotator.feature_map(self.source.read(result.index)),

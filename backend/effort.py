@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from backend.asked import QUERY_ID, Submitted, id_of
+from backend.asked import QUERY_ID, Submitted, id_of, is_fence
 from backend.formats import FormatError, decode
 from backend.labelconfig import LabelConfig
-from backend.querylayer import QueryLayer
 from backend.store import Store
 from backend.sync import SeenFrame
 from selection.clicks import boundary_clicks, rectangle_clicks
@@ -72,14 +71,14 @@ def count_clicks(
 
 
 def _clicks(frame: SeenFrame, config: LabelConfig) -> int:
-    if config.queries is None:
+    if not frame.submitted:
         return label_clicks(frame.results or [], config)
-    return sum(_answer_clicks(each, config, config.queries) for each in frame.submitted)
+    return sum(_answer_clicks(each, config) for each in frame.submitted)
 
 
-def _answer_clicks(submitted: Submitted, config: LabelConfig, layer: QueryLayer) -> int:
+def _answer_clicks(submitted: Submitted, config: LabelConfig) -> int:
     """Clicks of what was asked for: inside of rectangles; one a super-pixel; and what was drawn."""
-    fences = [r for r in submitted.results if r.get("from_name") == layer.name]
+    fences = [r for r in submitted.results if is_fence(r, config)]
     given = {id_of(r) for r in submitted.results if id_of(r).startswith(QUERY_ID)}
     given -= {id_of(r) for r in fences}
     rest = [r for r in submitted.results if r not in fences and id_of(r) not in given]

@@ -33,7 +33,7 @@ class ClipLabels:
     Attributes:
         clip: The clip.
         results: The regions of each task's label, by task id.
-        submitted: Where samples are asked for: the annotations of each task, by task id.
+        submitted: Where samples are or were asked for: the annotations of each task, by task id.
         config: What the labelling configuration asks for.
         source: The clip's frames, for their sizes.
         objects: Tells which region is which channel of the masks.
@@ -74,12 +74,12 @@ class ClipLabels:
                 before = mask
 
     def _mask(self, index: int, size: tuple[int, int], before: Mask | None) -> Mask:
-        layer = self.config.queries
-        if layer is None:
+        answers = self.submitted[self.clip.task_ids[index]]
+        if not answers:
             return self._painted(self._drawn(index, size), index, size, before)
         mask = np.full(size, IGNORE, dtype=np.uint8)
-        for submitted in self.submitted[self.clip.task_ids[index]]:
-            answer = read_answer(submitted, self.config, layer, size)
+        for submitted in answers:
+            answer = read_answer(submitted, self.config, size)
             painted = self._painted(answer.regions, index, size, before)
             np.copyto(mask, painted, where=answer.known & (painted != IGNORE))
         return mask

@@ -36,7 +36,8 @@ class QueryLayer:
     Attributes:
         name: The tag's name, the ``from_name`` of its regions.
         label: The label of its rectangles.
-        granularity: What a sample is.
+        granularity: What a sample is; with frames, a rectangle outlines all of each, so that
+            labels of parts, made while parts were asked for, are told from those of whole frames.
         number: Samples of a frame that are asked for at a time, in the mean.
     """
 
@@ -45,7 +46,14 @@ class QueryLayer:
     granularity: Granularity
     number: int
 
+    @property
+    def kind(self) -> str:
+        """``frame``, ``rectangle`` or ``superpixel``."""
+        return self.granularity.kind
+
     def __str__(self) -> str:
+        if self.kind == "frame":
+            return "frame"
         return f"{self.granularity} {self.number}"
 
 
@@ -55,7 +63,7 @@ def is_query_tag(tag: Tag) -> bool:
 
 
 def find_query_layer(nodes: Sequence[Tag], target: Tag) -> QueryLayer | None:
-    """The query layer on an object tag; None where there is none, or it asks for frames.
+    """The query layer on an object tag; None where there is none.
 
     Raises:
         LabelConfigError: When it asks for samples that there are not.
@@ -67,14 +75,12 @@ def find_query_layer(nodes: Sequence[Tag], target: Tag) -> QueryLayer | None:
             granularity = parse_granularity(node.get("samples"))
         except ValueError as error:
             raise LabelConfigError(f"{node.describe()}: {error}.") from None
-        if granularity.kind == "frame":
-            return None
         labels = [label.get("alias") or label.get("value") for label in node.labels()]
         if not labels or not labels[0]:
             raise LabelConfigError(
                 f"{node.describe()} has no label. Add one, such as <Label value={_LABEL!r}/>."
             )
-        number = node.get("number") or str(_NUMBER[granularity.kind])
+        number = node.get("number") or str(_NUMBER.get(granularity.kind, 1))
         if not number.isdecimal() or not 1 <= int(number) <= MOST:
             raise LabelConfigError(
                 f'{node.describe()}: number="{number}" must be the samples to ask for on a frame, '

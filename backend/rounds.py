@@ -252,7 +252,11 @@ class RoundRunner:
             for index, (clip, record) in enumerate(zip(snapshot.clips, records, strict=True))
             if record.has_masks
         }
-        return {index: work.samples for index, work in works.items() if work.samples is not None}
+        return {
+            index: work.samples
+            for index, work in works.items()
+            if work.samples is not None and work.samples.layer.kind != "frame"
+        }
 
     def _state(
         self, run: _Run, snapshot: Snapshot, clip: ClipSnapshot, record: ClipRecord

@@ -1,7 +1,7 @@
 """Rectangles and super-pixels of a round: described while masks are made, chosen in the end.
 
 A frame's queries are kept as a picture: 0 is not asked for, n is the n-th of its samples. Before a
-clip has masks, its frames are asked for whole.
+clip has masks, its frames are asked for whole, and so they are where the layer says frames.
 """
 
 from __future__ import annotations
@@ -42,9 +42,10 @@ class ClipSamples:
     layer: QueryLayer
 
     def ask_whole(self) -> None:
-        """Ask for every frame whole: nothing is known of what is in it."""
+        """Ask for every frame whole: nothing is known of what is in it, or frames are wanted."""
         first: str | None = None
-        for key in self.clip.keys:
+        done = set(self.clip.done)
+        for key in (key for index, key in enumerate(self.clip.keys) if index not in done):
             if first is None:
                 size = self.source.read(0).shape[:2]
                 self.files.artifacts.write_mask(self.files.query_key(key), np.ones(size, np.uint8))

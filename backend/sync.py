@@ -38,7 +38,8 @@ class SeenFrame:
         digest: Digest of the label; None without one.
         results: The label's regions as Label Studio has them; None without a label.
         data: The task's data.
-        submitted: Where samples are asked for: all annotations, the one that counts most last.
+        submitted: Where samples are or were asked for: all annotations, the one that counts most
+            last.
         is_open: Whether Label Studio still serves the task, though it has a label.
         people: Ids of the users who labelled or skipped it.
         skipped: Whether it was skipped and has no label.
@@ -153,8 +154,10 @@ def _seen(task: Mapping[str, Any], config: LabelConfig) -> SeenFrame:
     annotations = submitted_annotations(task)
     annotation = annotations[-1] if annotations else None
     digest = label_digest(annotation)
-    asked: tuple[Submitted, ...] = ()
-    if config.queries is not None:
+    asked = tuple(map(Submitted.of, annotations))
+    if config.queries is None and not any(each.asked for each in asked):
+        asked = ()
+    else:
         # Each annotation of a frame may label other samples: all of them together are its label.
         asked = tuple(map(Submitted.of, annotations))
         together = {"result": [region for each in asked for region in each.results]}

@@ -63,7 +63,7 @@ def region(identity: str, name: str, kind: str, value: Any, **more: Any) -> dict
 
 def read(config: Any, results: list[dict[str, Any]], predicted: bool = True) -> np.ndarray:
     """The mask that the annotation is read as."""
-    answer = read_answer(Submitted(results, predicted), config, config.queries, SIZE)
+    answer = read_answer(Submitted(results, predicted), config, SIZE)
     painted = ClipObjects(config.class_names).paint(answer.regions, SIZE, uncovered=0)
     return np.where(answer.known, painted, 255)
 
@@ -142,6 +142,31 @@ class TestSuperpixels:
     def test_masks_that_were_only_shown_are_no_label(self) -> None:
         shown = brush(LEFT, "car", **PREDICTED)
         assert (read(SUPERPIXELS, shown) == 255).all()
+
+
+class TestOtherSamplesNow:
+    """Labels keep their meaning when the configuration asks for something else."""
+
+    FRAMES = parse_label_config(make_label_config(["car", "road"]))
+
+    def test_rectangles_when_the_layer_is_gone(self) -> None:
+        car = box(slice(5, 30), slice(10, 50))
+        mask = read(self.FRAMES, [*brush(car, "car", **PREDICTED)[:1], fence(LEFT, **PREDICTED)])
+        assert (mask[LEFT & car] == 1).all()
+        assert (mask[~LEFT] == 255).all()
+
+    def test_rectangles_when_super_pixels_are_asked_for(self) -> None:
+        drawn = brush(RIGHT, "car", origin="manual")
+        mask = read(SUPERPIXELS, [fence(LEFT, **PREDICTED), *drawn])
+        np.testing.assert_array_equal(mask, np.where(LEFT, 0, 255))
+
+    def test_super_pixels_when_rectangles_are_asked_for(self) -> None:
+        asked = brush(LEFT, "car", id=f"{QUERY_ID}1", **PREDICTED)[:1]
+        drawn = brush(RIGHT, "road", origin="manual")[:1]
+        expected = np.full(SIZE, 255)
+        expected[LEFT], expected[RIGHT] = 1, 2
+        np.testing.assert_array_equal(read(RECTANGLES, [*asked, *drawn]), expected)
+        np.testing.assert_array_equal(read(self.FRAMES, [*asked, *drawn]), expected)
 
 
 @pytest.mark.parametrize(

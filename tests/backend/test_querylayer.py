@@ -57,7 +57,10 @@ def test_small_frames_have_small_samples() -> None:
 def test_frames_are_no_layer() -> None:
     assert layer_for("frames", (480, 854)) is None
     assert parse_label_config(make_label_config(["car"])).queries is None
-    assert parse_label_config(config('samples="frame"')).queries is None
+    # A layer that once asked for parts may ask for frames.
+    asks = parse_label_config(config('samples="frame"')).queries
+    assert asks is not None
+    assert (asks.kind, str(asks)) == ("frame", "frame")
 
 
 def test_rectangles_without_samples_stay_a_control() -> None:

@@ -38,13 +38,13 @@ def test_rectangles_come_back_as_they_were_asked_for(chosen: list[int]) -> None:
     assert len(sent) == len({region["id"] for region in sent}) == len(chosen)
     assert all(region["id"].startswith(QUERY_ID) for region in sent)
     back = [{**region, "origin": "prediction"} for region in sent]
-    answer = read_answer(Submitted(back, True), config, layer, SIZE)
+    answer = read_answer(Submitted(back, True), config, SIZE)
     np.testing.assert_array_equal(answer.known, queries > 0)
     assert answer.regions == []
 
 
 def test_super_pixels_bear_the_class_that_most_of_them_is() -> None:
-    layer, config = layered("superpixels")
+    _, config = layered("superpixels")
     queries = asked("superpixel", [1, 5, 9])
     predicted = np.zeros(SIZE, np.uint8)
     predicted[queries == 2] = 1
@@ -59,7 +59,7 @@ def test_super_pixels_bear_the_class_that_most_of_them_is() -> None:
     np.testing.assert_array_equal(mask == 1, queries == 2)
     np.testing.assert_array_equal(mask == 2, queries == 3)
     back = [{**region, "origin": "prediction"} for region in sent]
-    answer = read_answer(Submitted(back, True), config, layer, SIZE)
+    answer = read_answer(Submitted(back, True), config, SIZE)
     np.testing.assert_array_equal(answer.known, queries > 0)
 
 

@@ -223,6 +223,39 @@ def test_another_size_of_sample_is_another_question(rectangles: Asking) -> None:
     assert rectangles.files(row).read_snapshot().clips[0].reused_from is None
 
 
+def test_frames_asked_for_in_the_end(superpixels: Asking) -> None:
+    superpixels.studio.label(5)
+    superpixels.round()
+    index = superpixels.studio.order()[0] - 100
+    superpixels.accept(index)
+    superpixels.studio.config = superpixels.studio.config.replace("superpixel:12", "frame")
+    row = superpixels.round()
+    # Masks on every frame; one rectangle around each that may still be labelled.
+    for each in range(FRAMES):
+        result = superpixels.studio.prediction(each)["result"]
+        assert {r["type"] for r in result} >= {"brush"}
+        assert len(fences(result)) == (each not in (5, index))
+    # What was labelled in part is still a label of that part.
+    label = superpixels.label_mask(row, index)
+    assert 0 < (label != 255).mean() < 0.5
+    # And a frame that is labelled now is labelled whole.
+    other = superpixels.studio.order()[0] - 100
+    superpixels.accept(other)
+    row = superpixels.round()
+    assert (superpixels.label_mask(row, other) != 255).all()
+
+
+def test_a_layer_that_is_taken_away_makes_no_whole_labels(rectangles: Asking) -> None:
+    rectangles.studio.label(5)
+    row = rectangles.round()
+    rectangles.accept(7)
+    asked = rectangles.asked(row, 7)
+    rectangles.studio.config = make_label_config(rectangles.clip.class_names[1:])
+    row = rectangles.round()
+    np.testing.assert_array_equal(rectangles.label_mask(row, 7) != 255, asked)
+    assert all(not fences(rectangles.studio.prediction(i)["result"]) for i in range(FRAMES))
+
+
 def test_a_round_that_died_asks_for_the_same(rectangles: Asking) -> None:
     from backend.rounds import make_version
     from backend.studio import StudioError
