@@ -35,6 +35,7 @@ from model.propagate import (
 from model.refine import Refinement, load_refiner
 from model.refine_adapt import adapt
 from model.stages import Stages
+from model.unjudged import FEW, agreement, unjudged_weight
 
 __all__ = ["METHODS", "ClipAnnotator"]
 
@@ -50,6 +51,9 @@ _FIRST_PART = 0.35
 
 _ADAPTING = 0.15
 """Share of the time for fine-tuning in which refinement is adapted."""
+
+_CHECKING = 0.08
+"""Share of the time that is left for weighing the network where there are few key frames."""
 
 _JUDGED_PIXELS = 900_000
 """Pixels that judging may pass for each second there is: about a third of the time."""
@@ -106,7 +110,7 @@ class ClipAnnotator:
         self.propagation = propagation or PropagationSettings()
         self.evidence_weight = 0.0
         self.refinement: Refinement | None = None
-        if method == "maskloop" and self.propagation.refine > 0:
+        if method == "maskloop" and self.propagation.refine is not None:
             self.refinement = Refinement(load_refiner(), self.propagation.refine)
         self.notes: tuple[str, ...] = ()
         self._flow = get_flow(flow)
@@ -160,7 +164,11 @@ class ClipAnnotator:
         labels = check_keys(labels, self.num_classes, len(self.source))
         self.notes = ()
         network, warm = self._start(warm_start)
-        stages = Stages(network, self.source, self._flow, self.settings, started, progress, resume)
+        few = self.method == "maskloop" and len(labels) <= FEW
+        planned = self.settings
+        if few:
+            planned = replace(planned, seconds=planned.seconds * (1 - _CHECKING))
+        stages = Stages(network, self.source, self._flow, planned, started, progress, resume)
         if self.method == "maskloop":
             pixels = next(iter(labels.values())).size
             held_out = judges(
@@ -171,7 +179,8 @@ class ClipAnnotator:
             )
             if held_out and not warm:
                 rest = {index: mask for index, mask in labels.items() if index not in held_out}
-                stages.run(rest, share=_FIRST_PART)
+                unseen = {index: labels[index] for index in held_out}
+                stages.run(rest, share=_FIRST_PART, held_out=unseen)
             if held_out:
                 self._judge(network, labels, held_out)
                 self.notes += (
@@ -179,6 +188,8 @@ class ClipAnnotator:
                     f" on {_frames(held_out)}",
                 )
         stages.run(labels)
+        if few:
+            self._weigh_unjudged(network, labels, started)
         self._network, self._trained_on = network, tuple(sorted({*labels, *self._trained_on}))
         self._asked = None
         report = stages.report(self.notes)
@@ -230,7 +241,7 @@ class ClipAnnotator:
         self.evidence_weight = evidence_weight(records, self.num_classes, self.propagation)
         if self.refinement is not None:
             self.refinement = adapt(
-                Refinement(load_refiner(), self.propagation.refine),
+                Refinement(load_refiner(), self.propagation.refine or 0.0),
                 records,
                 self.num_classes,
                 weight=self.evidence_weight,
@@ -238,6 +249,28 @@ class ClipAnnotator:
                 seconds=self.settings.seconds * _ADAPTING,
                 seed=self.settings.seed,
             )
+
+    def _weigh_unjudged(self, network: Segmenter, labels: Labels, started: float) -> None:
+        """Choose the weight of the network's evidence where there are too few labels to judge."""
+        agreed = agreement(
+            self.source,
+            labels,
+            self.num_classes,
+            self._evidence(network),
+            flow=self._flow,
+            max_pixels=self.settings.max_pixels,
+            enough=lambda: time.monotonic() - started > self.settings.seconds,
+        )
+        self.evidence_weight = unjudged_weight(agreed)
+        why = (
+            "nothing is sure beyond the labelled frames"
+            if agreed is None
+            else f"it agrees with what propagation is sure of to {agreed:.2f} (mIoU)"
+        )
+        self.notes += (
+            f"the network's evidence gets the weight {self.evidence_weight:.2f}: {why}; three"
+            " labelled frames would judge it",
+        )
 
     def _evidence(self, network: Segmenter) -> NetworkEvidence:
         return network_evidence(network, self.settings.device, max_pixels=self.settings.max_pixels)
@@ -255,6 +288,7 @@ class ClipAnnotator:
             "class_names": list(self.class_names),
             "trained_on": list(self._trained_on),
             "evidence_weight": self.evidence_weight,
+            "refinement": self.refinement.to_json() if self.refinement else None,
         }
         save_checkpoint(path, self._network, {**(metadata or {}), **own})
 
@@ -276,6 +310,9 @@ class ClipAnnotator:
         self._network, self._asked = network, None
         self._trained_on = tuple(int(index) for index in metadata.get("trained_on", ()))
         self.evidence_weight = float(metadata.get("evidence_weight", 0.0))
+        if self.refinement is not None:
+            kept = Refinement.from_json(metadata.get("refinement"))
+            self.refinement = kept or self.refinement
         return metadata
 
     def propagate(

@@ -12,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.flow import FlowEstimator
-from model.propagate import propagate
+from model.propagate import PropagationSettings, propagate
 
 __all__ = ["CarriedLabels", "carry_labels", "windows"]
+
+_FEW = 2
+"""With so many key frames at most, the best propagation is worth its time."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,10 @@ def carry_labels(
     carried: dict[int, CarriedLabels] = {}
     for start, stop in windows(masks, length, most):
         keys = {index - start: mask for index, mask in masks.items() if start <= index < stop}
-        for result in propagate(_Window(read, start, stop), keys, num_classes, flow=flow):
+        # Between two key frames plain flow does nearly as well in a third of the time.
+        how = PropagationSettings.best() if len(keys) <= _FEW else None
+        window = _Window(read, start, stop)
+        for result in propagate(window, keys, num_classes, flow=flow, settings=how):
             sure = result.probabilities.max(axis=0) * result.confidence
             index = start + result.index
             carried[index] = CarriedLabels(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from model.features import appearance
 from model.finetune import FinetuneProgress, FinetuneSettings
 from model.networks import NETWORKS, Compact, NetworkError
 from model.pipeline import METHODS, ClipAnnotator
+from model.unjudged import unjudged_weight
 from tests.model.moving import CLASS_NAMES, MovingClip, share_right
 
 _QUICK = FinetuneSettings(
@@ -138,14 +139,41 @@ class TestJudging:
         assert report.steps == report.planned == 16
 
     @pytest.mark.parametrize("keys", [(0,), (0, 11)])
-    def test_too_few_labels_to_judge_leave_the_network_out(
-        self, keys: tuple[int, ...], judging: _Judging
+    @pytest.mark.parametrize("agreed", [0.9, 0.3, None])
+    def test_with_too_few_labels_to_judge_propagation_is_what_the_network_is_held_to(
+        self,
+        keys: tuple[int, ...],
+        agreed: float | None,
+        judging: _Judging,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.setattr(pipeline, "agreement", lambda *_, **__: agreed)
         clip = MovingClip()
         annotator = _annotator(clip)
-        annotator.finetune(_labels(clip, *keys))
+        report = annotator.finetune(_labels(clip, *keys))
         assert judging.held_out == []
+        assert annotator.evidence_weight == unjudged_weight(agreed)
+        assert report is not None
+        assert len(report.notes) == 1
+        assert "three labelled frames would judge it" in report.notes[0]
+
+    def test_a_network_that_learnt_nothing_of_one_frame_is_not_listened_to(self) -> None:
+        clip = MovingClip()
+        annotator = _annotator(clip, finetune=replace(_QUICK, epochs=1, steps_per_epoch=1))
+        annotator.finetune(_labels(clip, 0))
         assert annotator.evidence_weight == 0.0
+
+    def test_weighing_keeps_to_the_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[bool] = []
+
+        def agreement(*_: Any, enough: Callable[[], bool], **__: Any) -> None:
+            asked.append(enough())
+
+        monkeypatch.setattr(pipeline, "agreement", agreement)
+        clip = MovingClip()
+        _annotator(clip, finetune=replace(_QUICK, seconds=100.0)).finetune(_labels(clip, 0))
+        _annotator(clip, finetune=replace(_QUICK, seconds=1e-6)).finetune(_labels(clip, 0))
+        assert asked == [False, True]
 
     def test_judging_that_would_take_too_long_is_left(
         self, judging: _Judging, monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,105 @@
+"""How far a network's word is taken where no labelled frame can judge it.
+
+So it is with one or two key frames. Beyond them flow alone drifts, and never finds again what it
+lost; a network that has seen the clip holds it in place. A weight is therefore taken without proof,
+and given up where the network does not even know what propagation is sure of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model.batches import training_size
+from model.clip import FrameSource
+from model.flow import FlowEstimator
+from model.propagate import Evidence
+from model.selftraining import carry_labels
+
+__all__ = ["FEW", "agreement", "unjudged_weight"]
+
+FEW = 2
+"""So many key frames at most are too few to judge a network by."""
+
+_WEIGHT = 0.75
+"""What a network gets that agrees with propagation."""
+
+_AGREEING = (0.5, 0.8)
+"""Agreement up to which a network gets nothing, and from which it gets all of that."""
+
+_FRAMES = 24
+"""Frames about the key frames that the two are compared on."""
+
+_SURE = 128
+"""Least trust, of 255, in a carried label that a network is held to."""
+
+
+def agreement(
+    source: FrameSource,
+    keys: Mapping[int, NDArray[np.uint8]],
+    num_classes: int,
+    evidence: Evidence,
+    *,
+    flow: FlowEstimator,
+    max_pixels: int,
+    enough: Callable[[], bool] = lambda: False,
+) -> float | None:
+    """Compare a network with propagation, where that is sure, on frames about the key frames.
+
+    Args:
+        source: The clip.
+        keys: Frame index → (H, W) uint8 mask, 255 = ignore.
+        num_classes: K.
+        evidence: The network's probabilities.
+        flow: The flow estimator.
+        max_pixels: Frames are reduced to this size.
+        enough: Asked after each frame; once it says so, the rest is left.
+
+    Returns:
+        Mean IoU, 0 to 1, over the classes of the key frames and all the frames; None where
+        propagation is sure of nothing beyond the key frames.
+
+    Raises:
+        ClipError: A frame cannot be read.
+    """
+    first = next(iter(keys.values()))
+    height, width = training_size(first.shape, max_pixels)
+
+    def read(index: int) -> NDArray[np.uint8]:
+        image = cv2.resize(source.read(index), (width, height), interpolation=cv2.INTER_AREA)
+        return np.asarray(image, dtype=np.uint8)
+
+    masks = {
+        index: np.asarray(
+            cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8
+        )
+        for index, mask in keys.items()
+    }
+    carried = carry_labels(
+        read, len(source), masks, num_classes, flow=flow, most=_FRAMES, enough=enough
+    )
+    table = np.zeros((num_classes, num_classes), np.int64)
+    for index, labels in carried.items():
+        sure = labels.weight >= _SURE
+        if index in keys or not sure.any():
+            continue
+        seen = evidence(index, read(index)).argmax(axis=0)
+        pairs = labels.mask[sure].astype(np.intp) * num_classes + seen[sure]
+        table += np.bincount(pairs, minlength=table.size).reshape(table.shape)
+    there = table.sum(axis=1) > 0
+    if not there.any():
+        return None
+    hits = np.diagonal(table)
+    union = table.sum(axis=0) + table.sum(axis=1) - hits
+    return float((hits[there] / union[there]).mean())
+
+
+def unjudged_weight(agreed: float | None) -> float:
+    """The weight of a network's evidence by its `agreement` with propagation; 0 for None."""
+    if agreed is None:
+        return 0.0
+    low, high = _AGREEING
+    return _WEIGHT * float(np.clip((agreed - low) / (high - low), 0.0, 1.0))
