@@ -251,7 +251,7 @@ class Blender:
         probabilities = votes.probabilities()
         confidence = np.maximum.reduce([side.confidence * side.likeness for side in found])
         clues = None
-        if settings.refine > 0:
+        if settings.refine is not None:
             clues = Clues(
                 votes=votes,
                 warped=tuple(sample(side.key.onehot, side.positions) for side in found),

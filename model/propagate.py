@@ -68,7 +68,7 @@ def propagate(
         settings: How sources are weighed.
         evidence: A network's probabilities for a frame, mixed in where propagation is unsure.
         evidence_weight: 0 (the evidence is not even asked for) to 1.
-        refinement: Puts right what comes of all that, where `settings.refine` is above 0.
+        refinement: Puts right what comes of all that, where `settings.refine` is given.
         progress: Called after each frame.
 
     Yields:
@@ -82,6 +82,8 @@ def propagate(
     if not 0.0 <= evidence_weight <= 1.0:
         raise ValueError(f"evidence_weight must be 0 to 1, not {evidence_weight}")
     settings = settings or PropagationSettings()
+    if refinement is None or refinement.share == 0:
+        refinement, settings = None, replace(settings, refine=None)
     asks = evidence is not None and evidence_weight > 0
 
     def improved(result: FrameResult) -> FrameResult:

@@ -56,7 +56,7 @@ def adapt(
         is clearly better and none of it would not be better either.
     """
     cases = [_Case(record, weight, settings) for record in records if record.result.clues]
-    if not cases or start.share == 0:
+    if not cases:
         return start
     scores = {
         share: _score(cases, [Refinement(start.network, share)] * len(cases), num_classes)

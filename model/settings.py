@@ -27,7 +27,7 @@ class PropagationSettings:
         recall: With matching, where there is a key frame on one side only: the weight of the
             result of the frame before.
         refine: With matching: the share of the refining network's correction (`model.refine`), 0
-            to 1, where the clip's own key frames do not say it.
+            to 1, where the clip's own key frames do not say it; None is without refinement.
     """
 
     decay: float = 10.0
@@ -39,9 +39,9 @@ class PropagationSettings:
     matching: MatchSettings | None = None
     direct_below: float = 0.5
     recall: float = 0.1
-    refine: float = 0.0
+    refine: float | None = None
 
     @classmethod
-    def best(cls, refine: float = 0.0) -> PropagationSettings:
+    def best(cls, refine: float | None = None) -> PropagationSettings:
         """Everything that earns its time; meant for the flow `dis-sharp`."""
         return cls(matching=MatchSettings(), refine=refine)
