@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from backend.artifacts import ArtifactError
+from backend.artifacts import ArtifactError, folder_name
 from backend.order import ClipState
 from backend.querylayer import MOST, QueryLayer
 from backend.roundfiles import RoundFiles
@@ -73,7 +73,7 @@ class ClipSamples:
         """
         if index in self.clip.done:
             return
-        numbers = partition(self.layer.granularity, self.source.read(index))
+        numbers = self._partition(index)
         samples = describe(
             index,
             self.layer.granularity,
@@ -130,8 +130,23 @@ class ClipSamples:
 
     def ask(self, index: int, chosen: Sequence[int]) -> None:
         """Ask for these samples of a frame."""
-        numbers = partition(self.layer.granularity, self.source.read(index))
-        self._keep(index, numbers, chosen)
+        self._keep(index, self._partition(index), chosen)
+
+    def _partition(self, index: int) -> npt.NDArray[np.int32]:
+        """A frame's samples; super-pixels, which take a third of a second, are kept for later."""
+        granularity = self.layer.granularity
+        if granularity.kind != "superpixel":
+            return partition(granularity, self.source.read(index))
+        name = f"{granularity} {self.clip.keys[index]} {self.clip.urls[index]}"
+        key = f"{self.files.project_id}/superpixels/{folder_name(name)}.png"
+        artifacts = self.files.artifacts
+        try:
+            # Two bytes a number, side by side.
+            return artifacts.read_mask(key).view(np.uint16).astype(np.int32)
+        except ArtifactError:
+            numbers = partition(granularity, self.source.read(index))
+            artifacts.write_mask(key, numbers.astype(np.uint16).view(np.uint8))
+            return numbers
 
     def _keep(self, index: int, numbers: npt.NDArray[np.int32], chosen: Sequence[int]) -> None:
         if not chosen:

@@ -274,3 +274,21 @@ def test_a_round_that_died_asks_for_the_same(rectangles: Asking) -> None:
         for i, mask in zip([i for i in range(FRAMES) if i != 5], asked, strict=True)
     )
     assert len(rectangles.studio.stored) == FRAMES
+
+
+def test_super_pixels_are_worked_out_once(
+    superpixels: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    superpixels.studio.label(5)
+    row = superpixels.round()
+    before = [superpixels.asked(row, i) for i in range(FRAMES) if i != 5]
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("worked out again")
+
+    monkeypatch.setattr("backend.samplework.partition", never)
+    superpixels.settings.unlabelled = "ignore"  # other masks: samples are valued anew
+    row = superpixels.round()
+    assert superpixels.files(row).read_snapshot().clips[0].reused_from is None
+    after = [superpixels.asked(row, i) for i in range(FRAMES) if i != 5]
+    assert all(mask.any() for mask in (*before, *after))
