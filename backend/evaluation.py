@@ -10,14 +10,18 @@ from typing import Any, TypeVar
 from backend.annotator import annotator_for
 from backend.keyframes import KeyFrames
 from backend.machine import peak_memory_mb, reset_peak, resident_mb
+from backend.quality import judge
 from backend.scoring import ClipScorer, FrameScore, Picture, Values
 from backend.settings import Settings
 from model.benchmark import LabelledClip
 from model.finetune import FinetuneProgress
+from model.quality import Calibration, QualityEstimate
 
 __all__ = ["ClipEvaluation", "Report", "Stopwatch", "evaluate_clip", "mean_of_clips", "mean_values"]
 
 T = TypeVar("T")
+
+_PROPAGATING = ("flow", "maskloop")
 
 Report = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -32,6 +36,8 @@ class ClipEvaluation:
         class_names: By class index.
         key_frames: The frames that were labelled.
         unlabelled: Scores over the others; None where there are none.
+        expected_miou: mIoU of the others, as a round would expect it without the truth; None for
+            methods that do not propagate.
         all: Scores over every frame.
         seconds: For fine-tuning, propagation and both; reading and scoring the truth not counted.
         peak_memory_mb: The most memory the process held meanwhile.
@@ -45,6 +51,7 @@ class ClipEvaluation:
     class_names: tuple[str, ...]
     key_frames: list[int]
     unlabelled: Values | None
+    expected_miou: float | None
     all: Values
     seconds: dict[str, float]
     peak_memory_mb: float
@@ -65,6 +72,7 @@ class ClipEvaluation:
             "frames": len(self.frames),
             "key_frames": self.key_frames,
             "unlabelled": self.unlabelled,
+            "expected_miou": self.expected_miou,
             "all": self.all,
             "seconds": self.seconds,
             "seconds_per_frame": self.seconds_per_frame,
@@ -138,21 +146,28 @@ def evaluate_clip(
 
     outcome = watch.call("finetune", lambda: annotator.finetune(labels, progress=on_epoch))
     scorer = ClipScorer(clip, key_frames, pictures, follow)
+    estimate = QualityEstimate(Calibration(tuple(key_frames)))
     memory: list[float] = []
     for result in watch.steps("propagate", annotator.propagate(labels)):
         scorer.add(result, clip.masks.read(result.index))
+        estimate.add(result)
         memory.append(resident_mb())
         if report is not None:
             report("labelling and scoring", result.index + 1, len(clip))
     seconds = {**watch.seconds, "total": sum(watch.seconds.values())}
+    peak = peak_memory_mb()
+    expects = settings.method in _PROPAGATING and len(key_frames) < len(clip)
+    if expects:
+        estimate.calibration = judge(annotator, labels)[0].calibration
     return ClipEvaluation(
         clip=clip.name,
         class_names=clip.class_names,
         key_frames=key_frames,
         unlabelled=scorer.unlabelled(),
+        expected_miou=estimate.mean_iou if expects else None,
         all=scorer.all(),
         seconds=seconds,
-        peak_memory_mb=peak_memory_mb(),
+        peak_memory_mb=peak,
         frames=scorer.frames,
         memory=memory,
         notes=outcome.notes if outcome is not None else (),

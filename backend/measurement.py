@@ -26,6 +26,7 @@ _SETTINGS = ("method", "flow", "network", "finetune_seconds", "consistency", "de
 
 _SHOWN = {
     "miou": "mIoU",
+    "expected_miou": "expected",
     "j": "J",
     "f": "F",
     "boundary_iou": "bIoU",
@@ -77,8 +78,18 @@ def write_json(path: Path | None, data: Mapping[str, Any], *, last: bool) -> Non
 
 def show_evaluation(results: Sequence[ClipEvaluation], console: Console) -> None:
     """Print the scores of the unlabelled frames, a clip a line."""
-    rows = [(result.clip, {**result.all, **(result.unlabelled or {})}) for result in results]
-    names = [name for name in _SHOWN if any(name in values for _, values in rows)]
+    rows = [
+        (
+            result.clip,
+            {
+                **result.all,
+                **(result.unlabelled or {}),
+                "expected_miou": result.expected_miou,
+            },
+        )
+        for result in results
+    ]
+    names = [name for name in _SHOWN if any(values.get(name) is not None for _, values in rows)]
     table = Table(title="Unlabelled frames (TC: all)", title_justify="left")
     table.add_column("clip")
     for title in [*(_SHOWN[name] for name in names), "s/frame"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -55,14 +55,14 @@ class ClipScorer:
 
     Args:
         clip: The clip and its truth.
-        keys: Frames that are labelled.
+        keys: Frames that are labelled, all or in part; only the former count as labelled.
         pictures: Whether to keep pictures: some at even distances, and the worst.
         follow: Whether to measure temporal consistency, which needs flow between all neighbours
             and takes longer than all else; its score is None otherwise.
     """
 
     clip: LabelledClip
-    keys: Iterable[int]
+    keys: Collection[int]
     pictures: bool = False
     follow: bool = True
     frames: list[FrameScore] = field(default_factory=list)
@@ -85,12 +85,14 @@ class ClipScorer:
         predicted = result.mask
         counts = measure_frame(truth, predicted, self.clip.class_names)
         self._all.add(counts)
-        if not result.is_key:
+        # Void is labelled by nobody; a frame of which all else is labelled is so as a whole.
+        is_key = result.index in self.keys and bool((result.confidence[truth != VOID] >= 1).all())
+        if not is_key:
             self._unlabelled.add(counts)
-        self.frames.append(FrameScore(result.index, result.is_key, counts.miou))
+        self.frames.append(FrameScore(result.index, is_key, counts.miou))
         for vc in self._vc:
             vc.update(truth, predicted)
-        shown = self.pictures and not result.is_key
+        shown = self.pictures and not is_key
         if self.follow or shown:
             image = self.clip.source.read(result.index)
             if self.follow:

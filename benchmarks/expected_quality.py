@@ -113,7 +113,7 @@ def measure(annotator: ClipAnnotator, clip: LabelledClip, keys: str) -> Row:
     total, true = np.zeros((count, count + 1), np.int64), {}
     for result in annotator.propagate(labels):
         estimate.add(result)
-        if not result.is_key:
+        if result.index not in labels:
             counts = confusion(clip.masks.read(result.index), result.mask, count)
             total += counts
             true[result.index] = mean_iou(counts) or 0.0
@@ -153,7 +153,7 @@ def fit(settings: Settings) -> dict[str, NDArray[np.float64]]:
             labels = {index: clip.masks.read(index) for index in indices}
             seen: list[tuple[Signals, float]] = []
             for result in annotator.propagate(labels):
-                if not result.is_key:
+                if result.index not in labels:
                     truth = clip.masks.read(result.index)
                     counts = confusion(truth, result.mask, len(clip.class_names))
                     seen.append((Signals.of(result, indices), 1 - (mean_iou(counts) or 0.0)))

@@ -154,7 +154,8 @@ class QualityEstimate:
 
     def add(self, result: FrameResult) -> float:
         """Take in a frame's result; return the mIoU to expect of it, 0 to 1."""
-        if result.is_key and (result.confidence >= 1).mean() >= _WHOLE:
+        is_key = result.is_key or result.index in self.calibration.keys
+        if is_key and (result.confidence >= 1).mean() >= _WHOLE:
             self._seen[result.index] = None
             return 1.0
         soft = Overlap.expected(result.probabilities)

@@ -49,6 +49,18 @@ def test_labelled_frames_count_in_all_only(clip):
     assert scorer.frames[1].miou > scorer.frames[-1].miou
 
 
+@pytest.mark.parametrize(("unsure", "is_key"), [((0, 5), True), ((0, 6), False)])
+def test_a_labelled_frame_may_have_void_but_no_gap(clip, unsure, is_key):
+    scorer = ClipScorer(clip, {0}, follow=False)
+    truth = clip.masks.read(0).copy()
+    truth[:5] = 255
+    labelled = result(clip, truth, 0)
+    labelled.confidence[slice(*unsure)] = 0.5
+    scorer.add(labelled, truth)
+    assert scorer.frames[0].is_key is is_key
+    assert (scorer.unlabelled() is None) is is_key
+
+
 def test_nothing_unlabelled_has_no_score(clip):
     truth = [clip.masks.read(index) for index in range(FRAMES)]
     assert scored(clip, truth, set(range(FRAMES))).unlabelled() is None

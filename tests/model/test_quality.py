@@ -106,6 +106,7 @@ def test_frames_labelled_in_a_small_part_count_as_unlabelled():
     assert estimate.add(part) < 0.95
     part.confidence[:, 1:3] = 1
     assert estimate.add(part) == 1.0
+    assert estimate.add(replace(part, is_key=False)) == 1.0
 
 
 def test_a_calibration_that_comes_later_holds_for_all():
