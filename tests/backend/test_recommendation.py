@@ -36,15 +36,13 @@ def test_nothing_is_advised_before_a_label() -> None:
         ({"total_clicks": 200}, [past(1, 0.8, 200)], "stop", "All 200 clicks"),
         ({"total_samples": 5}, [past(1, 0.8, 200)], "stop", "All 5 samples"),
         ({}, [past(1, None, 100)], "go on", "not known yet"),
-        (
-            {},
-            [past(1, 0.8, 100, promise={"frame": 1.0, "superpixel:16": 3.0})],
-            "switch",
-            "superpixel:16",
-        ),
+        ({}, [past(1, 0.85, 100, granularity="superpixel:16")], "switch", "whole frames take"),
+        ({}, [past(1, 0.7, 100, granularity="superpixel:16")], "go on", "the target is 0.950"),
+        ({}, [past(1, None, 100, granularity="rectangle:16")], "go on", "not known yet"),
+        ({}, [past(1, 0.97, 100, granularity="rectangle:16")], "stop", "is reached"),
     ],
 )
-def test_the_advice_follows_target_budget_and_promise(
+def test_the_advice_follows_target_budget_and_samples(
     settings: dict[str, Any], rounds: list[Round], action: str, words: str
 ) -> None:
     advice = recommendation(load_settings(**settings), rounds)
