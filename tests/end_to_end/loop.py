@@ -148,9 +148,14 @@ class Loop:
         return self.studio.create_annotation(task, result)
 
     def serve_all(self) -> list[int]:
-        """Skip through all tasks that are left; returns them in the order they were served."""
-        served = []
+        """Skip through all tasks that are left; returns them in the order they were served.
+
+        Skipped ones come again at the end: the first that does is not skipped a second time.
+        """
+        served: list[int] = []
         while (task := self.studio.next_task(self.project)) is not None:
+            if int(task["id"]) in served:
+                break
             served.append(int(task["id"]))
             self.studio.create_annotation(served[-1], [], was_cancelled=True)
         return served
