@@ -11,9 +11,12 @@ from selection.budget import Advice, Progress, recommend
 
 __all__ = ["recommendation"]
 
-_FRAMES_FROM = 0.8
-"""Quality from which whole frames took fewer clicks than rectangles or super-pixels, as simulated
-(docs/selection.md); HVSA found the same from 85 % on."""
+_FRAMES_FROM = {
+    "rectangle": (0.8, "whole frames take fewer clicks than rectangles"),
+    "superpixel": (0.9, "the outlines of super-pixels hold quality back, whole frames do not"),
+}
+"""Quality from which whole frames are the better samples, as simulated (docs/selection.md), and
+why; HVSA found frames to be the best from 85 % on."""
 
 
 def recommendation(settings: Settings, rounds: Sequence[Round]) -> dict[str, Any] | None:
@@ -53,13 +56,12 @@ def recommendation(settings: Settings, rounds: Sequence[Round]) -> dict[str, Any
 
 def _larger_samples(last: Progress) -> Advice | None:
     """Whole frames instead of parts, where these pay better."""
-    if last.granularity == "frame" or not last.quality >= _FRAMES_FROM:
+    kind = last.granularity.partition(":")[0]
+    least, why = _FRAMES_FROM.get(kind, (float("inf"), ""))
+    if not last.quality >= least:
         return None
     return Advice(
-        "switch",
-        "frame",
-        f"Expected quality {last.quality:.3f}: from {_FRAMES_FROM:.2f} on, whole frames take fewer"
-        f" clicks than samples of {last.granularity}.",
+        "switch", "frame", f"Expected quality {last.quality:.3f}: from {least:.2f} on, {why}."
     )
 
 

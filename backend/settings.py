@@ -112,7 +112,7 @@ class Settings(BaseSettings):
         0.95, gt=0, le=1, validation_alias=_name("MASKLOOP_TARGET"),
         description="The mIoU wanted; /status says when it is expected to be reached.",
     )  # fmt: skip
-    strategy: str = Field("hvsa", validation_alias=_name("MASKLOOP_STRATEGY"))
+    strategy: str = Field("reach", validation_alias=_name("MASKLOOP_STRATEGY"))
     method: Literal["nearest", "flow", "network", "maskloop"] = Field(
         "maskloop", validation_alias=_name("MASKLOOP_METHOD")
     )

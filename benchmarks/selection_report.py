@@ -159,9 +159,32 @@ def reach_table(groups: Mapping[str, Sequence[Record]], level: int | None = None
     lines.append("|---|---|" + "---|" * len(LEVELS))
     for clip in clips:
         for name, runs in groups.items():
-            if any(run["clip"] == clip for run in runs):
-                lines.append(_row([clip, name, *(_reached(runs, clip, each) for each in LEVELS)]))
+            own = [run for run in runs if run["clip"] == clip]
+            if own:
+                lines.append(_row([clip, name, *(_reached(own, clip, each) for each in LEVELS)]))
+                corrected = [corrections(run) for run in own]
+                cells = (_reached(corrected, clip, each) for each in LEVELS)
+                lines.append(_row([clip, f"{name}, corrected", *cells]))
     return lines
+
+
+def corrections(run: Record) -> Record:
+    """The run with the clicks of correcting the last masks in place of drawing from scratch."""
+    rounds = [
+        {**row, "clicks_percent": 100 * row["correction_clicks"] / run["clicks_by_hand"]}
+        for row in run["rounds"]
+    ]
+    found: dict[str, float | None] = {}
+    clicks, quality = curve({"rounds": rounds})
+    for level in LEVELS:
+        wanted = level / 100 * run["miou_by_hand"]
+        first = next((n for n, value in enumerate(quality) if value >= wanted), None)
+        if first is None or first == 0:
+            found[str(level)] = None if first is None else float(clicks[0])
+        else:
+            pair = slice(first - 1, first + 1)
+            found[str(level)] = float(np.interp(wanted, quality[pair], clicks[pair]))
+    return {**run, "rounds": rounds, "clicks_percent_to_reach": found}
 
 
 def _reached(runs: Iterable[Record], clip: str, level: int) -> str:
@@ -229,7 +252,9 @@ def page(
             "",
             "![mIoU against clicks, by kind of samples](images/selection-samples.svg)",
             "",
-            "Clicks, in per cent of all, to reach so much of labelling by hand:",
+            "Clicks, in per cent of all, to reach so much of labelling by hand; *corrected*: where "
+            "the masks that are shown are corrected instead of drawn anew, and super-pixels whose "
+            "class is right are left alone:",
             "",
             *reach_table(kinds),
         ]

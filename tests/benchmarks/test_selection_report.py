@@ -20,7 +20,12 @@ def run(strategy, points, seed=0, clip="c", samples="frame", reached=None):
         "samples": samples,
         "seed": seed,
         "clicks_percent_to_reach": {str(level): reached for level in (80, 85, 90, 95)},
-        "rounds": [{"clicks_percent": clicks, "all": {"miou": miou}} for clicks, miou in points],
+        "clicks_by_hand": 200,
+        "miou_by_hand": 1.0,
+        "rounds": [
+            {"clicks_percent": clicks, "correction_clicks": clicks, "all": {"miou": miou}}
+            for clicks, miou in points
+        ],
     }
 
 
@@ -60,7 +65,9 @@ def test_every_level_of_every_kind_of_samples():
         for name in ("frame", "rectangle:16")
     }
     lines = reach_table(kinds)
-    assert cells(lines[3]) == ["c", "rectangle:16", "5.0", "5.0", "5.0", "5.0"]
+    assert cells(lines[4]) == ["c", "rectangle:16", "5.0", "5.0", "5.0", "5.0"]
+    # Half as many clicks: 80 % at three quarters of the way from 1 to 5, 85 % at seven eighths.
+    assert cells(lines[5]) == ["c", "rectangle:16, corrected", "4.0", "4.5", "5.0", "> 5"]
 
 
 @pytest.fixture(scope="module")
