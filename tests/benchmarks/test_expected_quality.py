@@ -5,7 +5,15 @@ import pytest
 
 from backend.annotator import annotator_for
 from backend.settings import load_settings
-from benchmarks.expected_quality import Row, _regress, clips_of, measure, rank_correlation, table
+from benchmarks.expected_quality import (
+    Row,
+    _regress,
+    clips_of,
+    fit,
+    measure,
+    rank_correlation,
+    table,
+)
 from model.benchmark import LabelledClip
 from model.synthetic import render_clip
 
@@ -45,3 +53,13 @@ def test_the_table_has_the_means():
 
 def test_real_clips_may_be_missing(tmp_path):
     assert list(clips_of("davis", tmp_path)) == []
+
+
+def test_the_laws_can_be_fitted(monkeypatch, capsys):
+    monkeypatch.setattr("benchmarks.expected_quality.FITTED", (("easy", 5, 2),))
+    monkeypatch.setattr("benchmarks.expected_quality.FRAMES", 9)
+    laws = fit(load_settings(method="flow"))
+    assert laws["between"].shape == laws["beyond"].shape == (4,)
+    assert (laws["between"][2:] == 0).all()
+    assert all(np.isfinite(law).all() for law in laws.values())
+    assert "rendered-easy-5-step2" in capsys.readouterr().out
