@@ -203,7 +203,7 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def page(
-    runs: Sequence[Record], head: Mapping[str, Any], command: str
+    runs: Sequence[Record], head: Mapping[str, Any], command: str, note: str = ""
 ) -> tuple[str, dict[str, str]]:
     """The page, and its figures by file name."""
     frames = [run for run in runs if run["samples"] == "frame"]
@@ -227,7 +227,7 @@ def page(
         f"{settings['rounds']} rounds. Clicks are HVSA's boundary clicks (ε = 1), in per cent of "
         "labelling every frame by hand; quality is the mIoU over all frames, labelled ones as "
         "labelled. *By hand* is what labelling every frame reaches with contours simplified as "
-        "the clicks draw them.",
+        f"the clicks draw them. {note}".strip(),
         "",
         "## Strategies, whole frames",
         "",
@@ -277,6 +277,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--shrink", type=int, default=1, help="Make real clips so much smaller.")
+    parser.add_argument("--note", default="", help="A sentence on how it was run.")
     parser.add_argument("--json", type=Path, help="Keep the figures here.")
     parser.add_argument("--out", type=Path, default=HERE.parent / "docs")
     return parser.parse_args(arguments)
@@ -299,8 +300,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 for run in simulated(small, options, bar.on(clip.name)):
                     runs.append(run)
                     write_json(options.json, {**head, "clips": runs}, last=False)
-    words = sys.argv[1:] if arguments is None else arguments
-    text, figures = page(runs, head, " ".join(["python -m benchmarks.selection_report", *words]))
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    command = ["python -m benchmarks.selection_report", *words]
+    if options.known:
+        command = [command[0], "--from", *(path.name for path in options.known)]
+    text, figures = page(runs, head, " ".join(command), options.note)
     (options.out / "images").mkdir(parents=True, exist_ok=True)
     for name, svg in figures.items():
         (options.out / "images" / name).write_text(svg + "\n", encoding="utf-8")
