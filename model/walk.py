@@ -25,6 +25,10 @@ __all__ = ["Walk"]
 _THROUGH = 8
 """Key frames labelled in part through which the word of others comes to what is wanted."""
 
+_GAPS = 0.1
+"""Share without a label above which a key frame is completed from others; what is less is void, or
+forgotten, and not worth the time."""
+
 _LINKS_AHEAD = 3
 """Links made ahead while frames are blended, going outwards from a key frame."""
 
@@ -63,7 +67,9 @@ class Walk:
         self.source = source
         self.length = len(source)
         self.masks = check_keys(keys, num_classes, self.length)
-        self._partial = {index for index, mask in self.masks.items() if (mask == IGNORE).any()}
+        self._partial = {
+            index for index, mask in self.masks.items() if (mask == IGNORE).mean() > _GAPS
+        }
         height, width = next(iter(self.masks.values())).shape
         self.shape = (height, width)
         self.num_classes = num_classes
