@@ -22,6 +22,7 @@ from backend.tables import Round
 from model.synthetic import render_clip
 from tests.end_to_end.labels_screen import TaskScreen, open_screen
 from tests.end_to_end.loop import Loop, Mask
+from tests.end_to_end.people import join
 
 pytestmark = pytest.mark.end_to_end
 
@@ -50,7 +51,7 @@ class Asked(Loop):
         (only,) = self.predictions(row.version)[task]
         return only
 
-    def answer(self, row: Round, task: int) -> None:
+    def answer(self, row: Round, task: int, person: Studio | None = None) -> None:
         """Label the true mask inside the rectangles, and nothing outside of them."""
         shown = self.shown(row, task)
         fences = [region for region in shown["result"] if region["from_name"] == "queries"]
@@ -58,7 +59,7 @@ class Asked(Loop):
         inside = self.queries(row, task) > 0
         truth = np.where(inside, self.clip.mask(self.frame_of[task]), 0).astype(np.uint8)
         result = [*encode(truth, self.config), *({**f, "origin": "prediction"} for f in fences)]
-        self.studio.create_annotation(task, result, parent_prediction=shown["id"])
+        (person or self.studio).create_annotation(task, result, parent_prediction=shown["id"])
 
 
 @pytest.fixture
@@ -114,6 +115,36 @@ def test_rectangles_are_asked_for_and_only_their_inside_is_learnt(asked: Any) ->
     rest = loop.serve_all()
     assert not {*whole, *served} & set(rest)
     assert rest[0] == next(t for t in loop.ranking(after) if t not in {*whole, *served})
+
+
+def test_another_person_is_asked_for_other_samples(asked: Any, studio: Studio) -> None:
+    loop, row = asked("two people", SampleWish("rectangles", 24, 4))
+    address = f"/api/projects/{loop.project}/"
+    studio.request("PATCH", address, json={"maximum_annotations": 2})
+    task = studio.next_task(loop.project)
+    assert task is not None
+    first = loop.queries(row, task["id"]) > 0
+    loop.answer(row, task["id"])
+    row = loop.wait_for_round(2)
+    again = loop.queries(row, task["id"]) > 0
+    assert again.any()
+    assert not (first & again).any()
+    # Nobody is served a task twice; another person is, with what is not labelled yet.
+    assert task["id"] not in loop.serve_all()
+    other = join(studio)
+    for _ in range(len(loop.clip)):
+        served = other.next_task(loop.project)
+        assert served is not None
+        if served["id"] == task["id"]:
+            break
+        other.create_annotation(served["id"], [], was_cancelled=True)
+    else:
+        raise AssertionError("the other person never gets the frame")
+    loop.answer(row, task["id"], other)
+    row = loop.wait_for_round(3)
+    label = loop.label_of(row, task["id"])
+    truth = loop.clip.mask(loop.frame_of[task["id"]])
+    np.testing.assert_array_equal(label, np.where(first | again, truth, 255))
 
 
 def _shot(seen: TaskScreen, name: str) -> np.ndarray:
