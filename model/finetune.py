@@ -248,9 +248,11 @@ class _Training:
         """See at an epoch's end whether held-out frames say that one more is enough."""
         if self.held_out is None or self.end < self.wanted:
             return
+        if step + self.per_epoch >= self.wanted:  # one more is all there is
+            return
         self.held_out.look(self.network, self.device)
         if self.held_out.enough:
-            self.end = min(self.wanted, step + self.per_epoch)
+            self.end = step + self.per_epoch
 
     def _replan(self, step: int) -> None:
         """Plan as many of the wanted steps as there is time for, at the recent steps' pace."""
