@@ -55,8 +55,9 @@ class ClipWork:
         self._class_names = clip.class_names
         self._settings = settings
         self.source = clip_frames(media, clip)
-        asks = queries is not None and not clip.is_task
-        self.samples = ClipSamples(files, clip, self.source, queries) if asks and queries else None
+        self._samples: ClipSamples | None = None
+        if queries is not None and not clip.is_task:
+            self._samples = ClipSamples(files, clip, self.source, queries)
 
     def finetune(
         self, *, warm_starts: Sequence[Path], progress: Callable[[float, str], None]
@@ -115,6 +116,12 @@ class ClipWork:
         self._annotator.save(path, metadata)
         return figures
 
+    @property
+    def parts(self) -> ClipSamples | None:
+        """The rectangles or super-pixels that are asked for; None where frames are."""
+        samples = self._samples
+        return None if samples is None or samples.layer.kind == "frame" else samples
+
     def propagate(self, *, progress: Callable[[int, int], None]) -> None:
         """Give every frame a mask; frames of a clip without labels only their features.
 
@@ -128,10 +135,9 @@ class ClipWork:
         quality = np.full(count, np.nan)
         findings: dict[str, Any] = {}
         labels = self._labels()
-        parts = self.samples
-        if self.samples is not None and (not labels or self.samples.layer.kind == "frame"):
-            self.samples.ask_whole()
-            parts = None
+        parts = self.parts if labels else None
+        if self._samples is not None and parts is None:
+            self._samples.ask_whole()
         if not labels:
             features = appearances(self._annotator, self.source)
         else:

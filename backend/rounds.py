@@ -247,16 +247,9 @@ class RoundRunner:
         self, run: _Run, snapshot: Snapshot, records: Sequence[ClipRecord]
     ) -> dict[int, ClipSamples]:
         """The rectangles or super-pixels of clips that have masks, by the clip's index."""
-        works = {
-            index: self._work(run, snapshot, clip)
-            for index, (clip, record) in enumerate(zip(snapshot.clips, records, strict=True))
-            if record.has_masks
-        }
-        return {
-            index: work.samples
-            for index, work in works.items()
-            if work.samples is not None and work.samples.layer.kind != "frame"
-        }
+        pairs = zip(snapshot.clips, records, strict=True)
+        parts = [self._work(run, snapshot, c).parts if r.has_masks else None for c, r in pairs]
+        return {index: each for index, each in enumerate(parts) if each is not None}
 
     def _state(
         self, run: _Run, snapshot: Snapshot, clip: ClipSnapshot, record: ClipRecord
