@@ -222,6 +222,26 @@ class TestJudging:
         for a, b in zip(annotator.propagate(labels), flows, strict=True):
             assert np.array_equal(a.probabilities, b.probabilities)
 
+    def test_a_frame_that_evidence_was_asked_of_is_not_looked_at_again(
+        self, judging: _Judging, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clip = MovingClip()
+        labels = _labels(clip, 0, 6, 11)
+        annotator = _annotator(clip)
+        annotator.finetune(labels)
+        looks: list[int] = []
+        encode = Compact._encode
+        monkeypatch.setattr(
+            Compact, "_encode", lambda self, images: looks.append(1) or encode(self, images)
+        )
+        for result in annotator.propagate(labels):
+            assert result.image is not None
+            feature = annotator.embed(result.image)
+            assert len(looks) == 1, result.index
+            looks.clear()
+            assert np.allclose(feature, annotator.embed(clip.read(result.index)), atol=1e-5)
+            looks.clear()
+
     def test_a_network_that_knows_nothing_is_not_listened_to(self) -> None:
         clip = MovingClip()
         annotator = _annotator(clip, finetune=replace(_QUICK, epochs=1, steps_per_epoch=1))
