@@ -12,7 +12,7 @@ from backend.store import Store
 from backend.sync import SeenFrame
 from selection.clicks import boundary_clicks, rectangle_clicks
 
-__all__ = ["count_clicks", "label_clicks"]
+__all__ = ["count_clicks", "label_clicks", "samples_a_round"]
 
 _BOX_CLICKS = 2
 """Two opposite corners."""
@@ -44,6 +44,25 @@ def label_clicks(results: Sequence[Mapping[str, Any]], config: LabelConfig) -> i
     for item, regions in pictures.items():
         clicks += _picture_clicks(regions, config, item)
     return max(clicks, 1)
+
+
+def samples_a_round(store: Store, project_id: int, budget: int, clicks: int) -> int:
+    """How many samples a round asks for.
+
+    Args:
+        store: Knows what labels cost so far.
+        project_id: The project.
+        budget: Samples a round.
+        clicks: Clicks a round, which win over samples; 0 for none.
+
+    Returns:
+        At least 1: as many as the clicks pay for at the mean cost of the labels so far; `budget`
+        where none is known, or clicks are not counted.
+    """
+    known = [cost for _, cost in store.efforts(project_id).values()]
+    if not clicks or not known:
+        return budget
+    return max(1, round(clicks * len(known) / sum(known)))
 
 
 def count_clicks(

@@ -21,7 +21,7 @@ from backend.answers import Answers
 from backend.artifacts import Artifacts
 from backend.clipwork import ClipWork
 from backend.collect import Collector
-from backend.effort import count_clicks
+from backend.effort import count_clicks, samples_a_round
 from backend.labelconfig import asks_for
 from backend.media import MediaCache, MediaError
 from backend.order import ClipState, order_frames
@@ -192,7 +192,9 @@ class RoundRunner:
         ]
         samples = self._samples(run, snapshot, records)
         states = valued_by_samples(states, samples)
-        budget, seed = self.settings.budget, self.settings.seed + run.row.number
+        limits = self.settings.budget, self.settings.budget_clicks
+        budget = samples_a_round(self.store, run.row.project_id, *limits)
+        seed = self.settings.seed + run.row.number
         order = order_frames(states, self.settings.strategy, budget, seed, snapshot.annotators)
         places = [(place.clip, place.frame) for place in order]
         chosen = [(place.clip, place.frame) for place in order if place.chosen]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from backend.asked import Submitted
-from backend.effort import count_clicks, label_clicks
+from backend.effort import count_clicks, label_clicks, samples_a_round
 from backend.formats import EncodeOptions, encode
 from backend.labelconfig import make_label_config, parse_label_config
 from backend.querylayer import layer_for
@@ -146,3 +146,12 @@ def square_mask() -> np.ndarray:
     mask = np.zeros((40, 60), np.uint8)
     mask[10:20, 40:55] = 1
     return mask
+
+
+@pytest.mark.parametrize(("budget", "clicks", "samples"), [(5, 0, 5), (5, 12, 3), (5, 1, 1)])
+def test_a_round_asks_for_what_its_clicks_pay_for(
+    store: Store, budget: int, clicks: int, samples: int
+) -> None:
+    assert samples_a_round(store, 1, budget, clicks) == 5
+    count_clicks(store, 1, [frame("x", square())], CONFIG)
+    assert samples_a_round(store, 1, budget, clicks) == samples
