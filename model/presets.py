@@ -137,5 +137,5 @@ PRESETS = {
         augmentation=Augmentation(flip=0.5, scale=(1.0, 1.0), shift=0.0, rotation=0.0, colour=0.0),
     ),
 }
-"""`fast`: the compact network on a CPU. `hvsa`: as Sun et al. (WACV 2023) fine-tune HRNet-W48:
+"""`fast`: the compact network on a CPU. `hvsa`: as Qiao et al. (WACV 2023) fine-tune HRNet-W48:
 15 passes, SGD with momentum 0.9, learning rate 0.004, batches of 2, no labels carried over."""

@@ -13,7 +13,7 @@ def test_fast_is_the_default() -> None:
 
 
 def test_hvsa_is_as_published() -> None:
-    """Sun et al., WACV 2023: 15 epochs, SGD, momentum 0.9, 0.004, poly, λ = 1, batch 2 on VEIS."""
+    """Qiao et al., WACV 2023: 15 epochs, SGD, momentum 0.9, 0.004, poly, λ = 1, batch 2 on VEIS."""
     settings = FinetuneSettings.preset("hvsa")
     assert settings.epochs == 15
     assert settings.optimizer == "sgd"
