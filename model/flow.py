@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
+from threading import Lock
 from typing import Any, Protocol, runtime_checkable
 
 import cv2
@@ -61,6 +62,8 @@ class FlowEstimator(Protocol):
 class DISFlow:
     """Dense Inverse Search (Kroeger et al., ECCV 2016) of OpenCV, on grey frames.
 
+    Several threads may ask; it works for one at a time.
+
     Args:
         preset: "ultrafast", "fast" or "medium".
         finest_scale: The finest level of the pyramid that is searched: 0 is full resolution,
@@ -93,9 +96,13 @@ class DISFlow:
         self._finest_scale = finest_scale
         self._smoothing = smoothing
         self._estimator: Any = None
+        self._working = Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_estimator": None}
+        return {**self.__dict__, "_estimator": None, "_working": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _working=Lock())
 
     def flow(
         self,
@@ -108,12 +115,6 @@ class DISFlow:
             raise ValueError(
                 f"flow needs two frames of one size; got {source.shape} and {target.shape}"
             )
-        if self._estimator is None:
-            self._estimator = cv2.DISOpticalFlow.create(self._preset)
-            if self._finest_scale is not None:
-                self._estimator.setFinestScale(self._finest_scale)
-            if self._smoothing is not None:
-                self._estimator.setVariationalRefinementIterations(self._smoothing)
         height, width = source.shape[:2]
         below, right = max(0, _SMALLEST - height), max(0, _SMALLEST - width)
         guess = None if initial is None else np.array(initial, dtype=np.float32, order="C")
@@ -124,8 +125,18 @@ class DISFlow:
             pad = ((0, below), (0, right))
             images = [np.pad(image, pad, mode="edge") for image in images]
             guess = None if guess is None else np.pad(guess, (*pad, (0, 0)), mode="edge")
-        out: NDArray[np.float32] = self._estimator.calc(images[0], images[1], guess)
+        with self._working:
+            out: NDArray[np.float32] = self._made().calc(images[0], images[1], guess)
         return np.ascontiguousarray(out[:height, :width])
+
+    def _made(self) -> Any:
+        if self._estimator is None:
+            self._estimator = cv2.DISOpticalFlow.create(self._preset)
+            if self._finest_scale is not None:
+                self._estimator.setFinestScale(self._finest_scale)
+            if self._smoothing is not None:
+                self._estimator.setVariationalRefinementIterations(self._smoothing)
+        return self._estimator
 
 
 def _grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

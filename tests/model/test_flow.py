@@ -1,4 +1,6 @@
+import itertools
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -203,3 +205,15 @@ def test_confidence_is_zero_outside():
 def test_checks_refuse_two_sizes():
     with pytest.raises(ValueError, match="of one size"):
         forward_backward_check(_constant(4, 4, (0, 0)), _constant(4, 5, (0, 0)))
+
+
+def test_several_threads_ask_one_estimator():
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 256, (96, 128, 3), dtype=np.uint8) for _ in range(6)]
+    flow = DISFlow("fast")
+    pairs = list(itertools.permutations(frames, 2))
+    expected = [DISFlow("fast").flow(*pair) for pair in pairs]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda pair: flow.flow(*pair), pairs))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
