@@ -32,7 +32,7 @@ from model.spots import Spot, find_spots
 
 KEYS = {"camvid": "every:10", "davis": "every:15", "rendered": "every:5"}
 PLANTS = {"camvid": (2, 4), "davis": (1, 1), "rendered": (1, 3)}
-"""Times that a clip is gone over, and plants each time: 20 in all over 1, 8 and 3 clips."""
+"""Times that each clip is gone over, and plants each time."""
 
 SIZES = (0.005, 0.4)
 """Shares of the frame that a planted region has at least and at most."""

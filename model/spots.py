@@ -77,7 +77,7 @@ class SpotRules:
     confidence: float = 0.25
     large: float = 0.003
     end_share: float = 0.7
-    end_large: float = 0.005
+    end_large: float = 0.01
 
 
 def find_spots(
