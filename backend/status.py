@@ -58,7 +58,7 @@ def _project(store: Store, settings: Settings, project: Project) -> dict[str, An
         "id": project.id,
         "title": project.title,
         "model_version": project.version,
-        "clips": _clips(frames, predictions, published),
+        "clips": _clips(frames, predictions, published, settings.target),
         "tasks": len(frames),
         "labelled": sum(frame.label is not None for frame in frames),
         "new_labels": changed,
@@ -86,7 +86,10 @@ def _until_round(
 
 
 def _clips(
-    frames: Iterable[Frame], predictions: dict[int, Prediction], published: Round | None
+    frames: Iterable[Frame],
+    predictions: dict[int, Prediction],
+    published: Round | None,
+    target: float,
 ) -> list[dict[str, Any]]:
     # Of clips that are one task, the last round knows what is inside.
     figures: dict[str, Any] = published.figures if published else {}
@@ -99,6 +102,9 @@ def _clips(
     for name, members in clips.items():
         known = [predictions[f.task_id] for f in members if f.task_id in predictions]
         unsure = [p.uncertainty for p in known if p.uncertainty is not None]
+        expected = quality.get(name, {}).get("expected_miou")
+        own = sorted(known, key=lambda prediction: prediction.rank)
+        upcoming = _next_tasks(members, {p.task_id: p for p in own}, published)
         listed.append(
             {
                 "clip": name,
@@ -106,7 +112,8 @@ def _clips(
                 "labelled": [f.position for f in members if f.label is not None],
                 "masks": sum(p.mask is not None for p in known),
                 "uncertainty": round(sum(unsure) / len(unsure), 4) if unsure else None,
-                "expected_miou": quality.get(name, {}).get("expected_miou"),
+                "expected_miou": expected,
+                "advice": _advice(expected, target, upcoming),
                 "notes": (fits.get(name) or {}).get("notes", []),
                 "held_out": quality.get(name, {}).get("held_out", {}),
                 "spots": [_spot(name, spot) for spot in quality.get(name, {}).get("spots", [])],
@@ -130,21 +137,26 @@ def _quality(
 ) -> dict[str, Any]:
     """The quality to expect, and the advice that follows."""
     expected = published.figures.get("expected_miou") if published else None
-    advice = None
-    if expected is not None:
-        advice = f"Expected mIoU {expected:.2f}: "
-        if expected >= settings.target:
-            advice += f"the target of {settings.target:g} is reached."
-        elif upcoming:
-            first = upcoming[0]
-            frame = f"frame {first['frame']} of " if "frame" in first else ""
-            advice += (
-                f"below the target of {settings.target:g}; a label on {frame}clip "
-                f"{first['clip']!r} (task {first['task']}) would help most."
-            )
-        else:
-            advice += "every frame is labelled."
+    advice = _advice(expected, settings.target, upcoming)
     return {"expected_miou": expected, "target": settings.target, "advice": advice}
+
+
+def _advice(expected: float | None, target: float, upcoming: list[dict[str, Any]]) -> str | None:
+    """What to make of the quality to expect, and what to label next; None where none is known."""
+    if expected is None:
+        return None
+    advice = f"Expected mIoU {expected:.2f}: "
+    if expected >= target:
+        return advice + f"the target of {target:g} is reached."
+    if not upcoming:
+        return advice + "every frame is labelled."
+    first = upcoming[0]
+    frames = [first["frame"]] if "frame" in first else first["frames_first"][:1]
+    frame = f"frame {frames[0]} of " if frames else ""
+    return advice + (
+        f"below the target of {target:g}; a label on {frame}clip {first['clip']!r} "
+        f"(task {first['task']}) would help most."
+    )
 
 
 def _next_tasks(
