@@ -15,6 +15,10 @@ __all__ = ["annotator_for"]
 # The best propagation matches outlines, which DIS's refinement would smooth away.
 _SHARPER = {"dis": "dis-sharp"}
 
+# Refinement is used as far as held-out key frames say, and not at all where there are none: on
+# clips that move fast it can do harm.
+_REFINE = 0.0
+
 
 def annotator_for(
     source: FrameSource, class_names: Sequence[str], settings: Settings
@@ -38,7 +42,9 @@ def annotator_for(
             seed=settings.seed,
             device=settings.device,
         ),
-        propagation=PropagationSettings.best() if everything else PropagationSettings(),
+        propagation=PropagationSettings.best(refine=_REFINE)
+        if everything
+        else PropagationSettings(),
         device=settings.device,
     )
 

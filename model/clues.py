@@ -24,8 +24,10 @@ CLASS_CHANNELS = 6
 """Fused probability, votes of both sides, warped masks of both sides, the network's word."""
 
 SHARED_CHANNELS = 13
-"""Confidence, likeness and weight of both sides' votes, how far off both are, the frame's Lab
-against its surroundings, whether there is a network's word, and whether pixels are contested."""
+"""Confidence, likeness and weight of both sides' votes, how far off each is compared with the
+other, the frame's Lab against its surroundings, the weight of a network's word, and whether pixels
+are contested. How far off in frames is not told: what matters of it shows in the other channels,
+and clips to come may have wider gaps than any learnt from."""
 
 _CORE = 40
 _HALO = 4
@@ -35,7 +37,6 @@ _SIDE = _CORE + 2 * _HALO
 _PRESENT = 0.02
 """A class is looked at where its probability exceeds this somewhere in the window."""
 
-_FAR = 3.0
 _LAB_SCALE = np.array([100 / 255 / 20, 1 / 20, 1 / 20], np.float32)
 _SURROUNDINGS = 6.0
 _FAINT = 1e-4
@@ -89,6 +90,7 @@ def windows(
     clues: Clues,
     probabilities: NDArray[np.float32],
     evidence: NDArray[np.float32] | None = None,
+    weight: float = 0.0,
 ) -> Iterator[Window]:
     """Cut a frame into the windows that hold contested pixels.
 
@@ -96,6 +98,7 @@ def windows(
         clues: What was found out about the frame.
         probabilities: (K, H, W) float32, as fused so far.
         evidence: (K, H, W) float32, a network's word.
+        weight: How much it counted in fusion, 0 to 1.
     """
     shape = clues.lab.shape[:2]
     contested = np.zeros(shape, bool)
@@ -104,7 +107,7 @@ def windows(
         return
     by_class = [probabilities, *_sides(clues, probabilities)]
     by_class.append(probabilities if evidence is None else evidence)
-    shared = _shared(clues, contested, evidence is not None)
+    shared = _shared(clues, contested, 0.0 if evidence is None else weight)
     for place, core in _squares(contested):
         there = [array[:, place[0], place[1]] for array in by_class]
         most = np.maximum(there[0].max(axis=(1, 2)), there[-1].max(axis=(1, 2)))
@@ -132,10 +135,11 @@ def _sides(clues: Clues, probabilities: NDArray[np.float32]) -> list[NDArray[np.
     return [*votes, *missing, *warped, *missing]
 
 
-def _shared(clues: Clues, contested: NDArray[np.bool_], seen: bool) -> NDArray[np.float32]:
+def _shared(clues: Clues, contested: NDArray[np.bool_], heard: float) -> NDArray[np.float32]:
     shape = contested.shape
     out = np.zeros((SHARED_CHANNELS, *shape), np.float32)
-    out[6:8] = _FAR
+    out[6:8] = 1
+    apart = max(sum(clues.distance), 1)
     weight = np.zeros(contested.size, np.float32)
     for side, distance in enumerate(clues.distance):
         out[side] = clues.confidence[side]
@@ -143,11 +147,11 @@ def _shared(clues: Clues, contested: NDArray[np.bool_], seen: bool) -> NDArray[n
         total = clues.votes.counts[side].sum(axis=1)
         weight[clues.votes.places] = np.log10(total + np.float32(_FAINT)) / 4
         out[4 + side] = weight.reshape(shape)
-        out[6 + side] = min(distance / 10, _FAR)
+        out[6 + side] = distance / apart
     scaled = clues.lab.astype(np.float32) * _LAB_SCALE
     surroundings = np.asarray(cv2.GaussianBlur(scaled, (0, 0), _SURROUNDINGS), np.float32)
     out[8:11] = np.moveaxis(scaled - surroundings, 2, 0)
-    out[11] = float(seen)
+    out[11] = heard
     out[12] = contested
     return out
 

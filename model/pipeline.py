@@ -249,6 +249,7 @@ class ClipAnnotator:
                 seconds=self.settings.seconds * _ADAPTING,
                 seed=self.settings.seed,
             )
+            self.notes += (f"refinement gets the share {self.refinement.share:.2f}",)
 
     def _weigh_unjudged(self, network: Segmenter, labels: Labels, started: float) -> None:
         """Choose the weight of the network's evidence where there are too few labels to judge."""

@@ -84,6 +84,8 @@ def propagate(
     settings = settings or PropagationSettings()
     if refinement is None or refinement.share == 0:
         refinement, settings = None, replace(settings, refine=None)
+    else:
+        refinement = replace(refinement, weight=evidence_weight if evidence is not None else 0.0)
     asks = evidence is not None and evidence_weight > 0
 
     def improved(result: FrameResult) -> FrameResult:

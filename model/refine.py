@@ -112,6 +112,7 @@ def refined(
     clues: Clues,
     probabilities: NDArray[np.float32],
     evidence: NDArray[np.float32] | None = None,
+    weight: float = 0.0,
     share: float = 1.0,
 ) -> NDArray[np.float32]:
     """Put a frame's probabilities right on its contested pixels.
@@ -121,6 +122,7 @@ def refined(
         clues: What was found out while the frame was labelled.
         probabilities: (K, H, W) float32, as fused so far.
         evidence: (K, H, W) float32, a network's word.
+        weight: How much it counted in fusion, 0 to 1.
         share: 0 to 1, how much of the correction is made.
 
     Returns:
@@ -129,7 +131,7 @@ def refined(
     if share == 0.0 or len(probabilities) == 1:
         return probabilities
     out = probabilities.copy()
-    for batch in _batches(windows(clues, probabilities, evidence)):
+    for batch in _batches(windows(clues, probabilities, evidence, weight)):
         for window, logits in zip(batch, corrected(network, batch), strict=True):
             y, x = window.core
             new = logits[:, y, x].softmax(dim=0).cpu()
@@ -159,7 +161,8 @@ def _batches(found: Iterable[Window]) -> Iterable[list[Window]]:
 
 
 def _numbers(text: str) -> Tensor:
-    return torch.from_numpy(np.frombuffer(base64.b64decode(text), np.float32).copy())
+    data = base64.b64decode(text)
+    return torch.from_numpy(np.frombuffer(data[: len(data) // 4 * 4], np.float32).copy())
 
 
 @dataclass(frozen=True)
@@ -169,10 +172,12 @@ class Refinement:
     Attributes:
         network: The refiner.
         share: 0 to 1.
+        weight: The weight of the network's evidence in the frames that are refined.
     """
 
     network: RefineNet
     share: float
+    weight: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """The share and the weights as JSON, to be kept beside a fine-tuned network."""
@@ -205,5 +210,7 @@ class Refinement:
         """
         if result.clues is None:
             return result
-        new = refined(self.network, result.clues, result.probabilities, evidence, self.share)
+        new = refined(
+            self.network, result.clues, result.probabilities, evidence, self.weight, self.share
+        )
         return replace(result, probabilities=new)

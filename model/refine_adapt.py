@@ -59,7 +59,7 @@ def adapt(
     if not cases:
         return start
     scores = {
-        share: _score(cases, [Refinement(start.network, share)] * len(cases), num_classes)
+        share: _score(cases, [Refinement(start.network, share, weight)] * len(cases), num_classes)
         for share in sorted({*SHARES, start.share})
     }
     best = max(scores, key=lambda share: scores[share])
@@ -71,7 +71,9 @@ def adapt(
     taught = [_taught(start.network, half, seconds * 0.3, seed) for half in halves]
     by_others = [taught[1 - number % 2] for number in range(len(cases))]
     adapted = {
-        share: _score(cases, [Refinement(network, share) for network in by_others], num_classes)
+        share: _score(
+            cases, [Refinement(network, share, weight) for network in by_others], num_classes
+        )
         for share in SHARES[1:]
     }
     share = max(adapted, key=lambda share: adapted[share])
@@ -87,13 +89,13 @@ class _Case:
         self.result = record.mixed(weight, settings)
         self.evidence = record.evidence if weight > 0 else None
         self.truth = record.truth
+        self.weight = weight
 
     def lessons(self) -> list[Lesson]:
         if self.result.clues is None:
             return []
-        return list(
-            lessons(self.result.clues, self.result.probabilities, self.evidence, self.truth)
-        )
+        clues, probabilities = self.result.clues, self.result.probabilities
+        return list(lessons(clues, probabilities, self.evidence, self.truth, self.weight))
 
 
 def _taught(network: RefineNet, cases: Sequence[_Case], seconds: float, seed: int) -> RefineNet:

@@ -44,6 +44,7 @@ def lessons(
     probabilities: NDArray[np.float32],
     evidence: NDArray[np.float32] | None,
     truth: NDArray[np.uint8],
+    weight: float = 0.0,
 ) -> Iterator[Lesson]:
     """Cut a frame into lessons.
 
@@ -52,8 +53,9 @@ def lessons(
         probabilities: (K, H, W) float32, as fused.
         evidence: (K, H, W) float32, a network's word.
         truth: (H, W) uint8, 255 = ignore.
+        weight: How much that word counted in fusion, 0 to 1.
     """
-    for window in windows(clues, probabilities, evidence):
+    for window in windows(clues, probabilities, evidence, weight):
         places = np.full(IGNORE + 1, IGNORE, np.int64)
         places[window.classes] = np.arange(len(window.classes))
         target = places[truth[window.place]]

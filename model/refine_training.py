@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from model.blend import FrameResult
 from model.flow import get_flow
-from model.heldout import EVIDENCE_WEIGHTS
 from model.propagate import mix
 from model.refine import WEIGHTS, RefineNet, refined
 from model.refine_teaching import Lesson, lessons, teach
@@ -34,6 +33,7 @@ __all__ = ["Rehearsal", "imitated", "main", "rehearsals", "trembling"]
 _SIZES = ((320, 240), (400, 224), (256, 256))
 _FRAMES = 3
 _ONE_SIDED = 0.2
+_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _RATE = 4e-3
 
 
@@ -43,17 +43,18 @@ class Rehearsal:
     Attributes:
         result: The frame, with its clues, and with the network's word mixed in if there is one.
         evidence: That word, (K, H, W) float32, or None.
+        weight: How much it counts, 0 to 1.
         truth: (H, W) uint8.
     """
 
     def __init__(self, result: FrameResult, truth: NDArray[np.uint8], rng: np.random.Generator):
         self.truth = truth
         seen = imitated(truth, len(result.probabilities), rng)
-        weights = EVIDENCE_WEIGHTS
-        right = [float((mix(result, seen, w).mask == truth).mean()) for w in weights]
-        weight = weights[int(np.argmax(right))]
+        right = [float((mix(result, seen, w).mask == truth).mean()) for w in _WEIGHTS]
+        weight = _WEIGHTS[int(np.argmax(right))]
         if rng.random() < 0.25:
-            weight = float(rng.choice(weights))
+            weight = float(rng.choice(_WEIGHTS))
+        self.weight = weight
         self.evidence = seen if weight > 0 else None
         self.result = mix(result, seen, weight) if weight > 0 else result
 
@@ -159,7 +160,7 @@ def _judged(network: RefineNet, held_out: list[Rehearsal]) -> dict[str, float]:
         result = one.result
         if result.clues is None:
             continue
-        new = refined(network, result.clues, result.probabilities, one.evidence)
+        new = refined(network, result.clues, result.probabilities, one.evidence, one.weight)
         before.append(_iou(one.truth, result.mask))
         after.append(_iou(one.truth, new.argmax(axis=0)))
     return {
@@ -190,9 +191,8 @@ def main(arguments: list[str] | None = None) -> None:
     for number in range(given.clips):
         for one in rehearsals(1000 * given.seed + number):
             if one.result.clues is not None:
-                taught += lessons(
-                    one.result.clues, one.result.probabilities, one.evidence, one.truth
-                )
+                fused = one.result.probabilities
+                taught += lessons(one.result.clues, fused, one.evidence, one.truth, one.weight)
     torch.manual_seed(given.seed)
     network = RefineNet()
     teach(network, taught, steps=given.steps, rate=_RATE, seed=given.seed)
