@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import consistency
+from benchmarks.consistency import open_small, score
+from model.networks import Segmenter
+
+
+class _Knows(Segmenter):
+    """Looks up a frame's true mask; wrong in its left part."""
+
+    name = "knows"
+
+    def __init__(self, clip: consistency.Small, wrong: int) -> None:
+        super().__init__()
+        self.clip, self.wrong, self.num_classes = clip, wrong, len(clip.class_names)
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        shown = (images[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+        index = next(i for i in range(len(self.clip)) if np.array_equal(self.clip.read(i), shown))
+        mask = self.clip.masks[index].copy()
+        mask[:, : self.wrong] = index % self.num_classes
+        truth = torch.from_numpy(mask).long()
+        return torch.nn.functional.one_hot(truth, self.num_classes).permute(2, 0, 1)[None]
+
+    features = logits
+
+    def classifiers(self) -> list[tuple[torch.nn.Module, str]]:
+        return []
+
+
+@pytest.fixture(scope="module")
+def clip() -> consistency.Small:
+    return open_small("easy-0", 48 * 64)
+
+
+def test_a_rendered_clip_is_reduced(clip: consistency.Small) -> None:
+    assert clip.read(0).shape == (48, 64, 3)
+    assert clip.masks[0].shape == (48, 64)
+    assert clip.keys == [0, 15, 30, 45]
+
+
+def test_what_is_right_and_steady_scores_higher(clip: consistency.Small) -> None:
+    right, wrong = (score(_Knows(clip, columns), clip, 6) for columns in (0, 24))
+    assert right[0] == 1.0
+    assert right[1] > 0.9
+    assert wrong[0] < 0.8
+    assert wrong[1] < right[1]
