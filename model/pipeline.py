@@ -49,7 +49,7 @@ _FALLBACK = "compact"
 _FIRST_PART = 0.35
 """Share of a first fit in which the judging key frames are kept from the network."""
 
-_ADAPTING = 0.15
+_ADAPTING = 0.1
 """Share of the time for fine-tuning in which refinement is adapted."""
 
 _CHECKING = 0.08

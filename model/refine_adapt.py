@@ -24,8 +24,8 @@ __all__ = ["adapt"]
 SHARES = (0.0, 0.5, 1.0)
 """The shares of the correction that are chosen from."""
 
-_RATE = 1e-3
-_STEPS = 300
+_RATE = 3e-4
+_STEPS = 100
 _LEAST = 2
 """Frames held out that it takes to teach and judge apart."""
 
@@ -53,7 +53,8 @@ def adapt(
 
     Returns:
         What is best on the frames held out; `start` where there are none, or where nothing else
-        is clearly better and none of it would not be better either.
+        is clearly better and none of it would not be better either. Nothing is taught where what
+        there is does harm: that was never made good in the time there is.
     """
     cases = [_Case(record, weight, settings) for record in records if record.result.clues]
     if not cases:
@@ -62,10 +63,11 @@ def adapt(
         share: _score(cases, [Refinement(start.network, share, weight)] * len(cases), num_classes)
         for share in sorted({*SHARES, start.share})
     }
-    best = max(scores, key=lambda share: scores[share])
-    keep = scores[best] < scores[start.share] + WORTH and scores[0.0] <= scores[start.share]
+    most = max(scores.values())
+    best = min(share for share, score in scores.items() if score > most - WORTH)
+    keep = scores[start.share] > most - WORTH and scores[0.0] <= scores[start.share]
     chosen = start if keep else Refinement(start.network, best)
-    if seconds <= 0 or len(cases) < _LEAST:
+    if seconds <= 0 or len(cases) < _LEAST or chosen.share == 0:
         return chosen
     halves = (cases[::2], cases[1::2])
     taught = [_taught(start.network, half, seconds * 0.3, seed) for half in halves]
