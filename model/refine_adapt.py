@@ -59,10 +59,7 @@ def adapt(
     cases = [_Case(record, weight, settings) for record in records if record.result.clues]
     if not cases:
         return start
-    scores = {
-        share: _score(cases, [Refinement(start.network, share, weight)] * len(cases), num_classes)
-        for share in sorted({*SHARES, start.share})
-    }
+    scores = _scores(cases, [start.network] * len(cases), num_classes, {*SHARES, start.share})
     most = max(scores.values())
     best = min(share for share, score in scores.items() if score > most - WORTH)
     keep = scores[start.share] > most - WORTH and scores[0.0] <= scores[start.share]
@@ -72,12 +69,7 @@ def adapt(
     halves = (cases[::2], cases[1::2])
     taught = [_taught(start.network, half, seconds * 0.3, seed) for half in halves]
     by_others = [taught[1 - number % 2] for number in range(len(cases))]
-    adapted = {
-        share: _score(
-            cases, [Refinement(network, share, weight) for network in by_others], num_classes
-        )
-        for share in SHARES[1:]
-    }
+    adapted = _scores(cases, by_others, num_classes, set(SHARES[1:]))
     share = max(adapted, key=lambda share: adapted[share])
     if adapted[share] < scores[chosen.share] + WORTH:
         return chosen
@@ -110,9 +102,16 @@ def _taught(network: RefineNet, cases: Sequence[_Case], seconds: float, seed: in
     return pupil
 
 
-def _score(cases: Sequence[_Case], refinements: Sequence[Refinement], num_classes: int) -> float:
-    counts = np.zeros((num_classes, num_classes), np.int64)
-    for case, refinement in zip(cases, refinements, strict=True):
-        mask = refinement(case.result, case.evidence).mask
-        counts += confusion(case.truth, mask, num_classes)
-    return mean_iou(counts)
+def _scores(
+    cases: Sequence[_Case], networks: Sequence[RefineNet], num_classes: int, shares: set[float]
+) -> dict[float, float]:
+    """The mIoU over the cases, each refined by its network, by share."""
+    counts = {share: np.zeros((num_classes, num_classes), np.int64) for share in sorted(shares)}
+    for case, network in zip(cases, networks, strict=True):
+        before = case.result.probabilities
+        change = Refinement(network, 1.0, case.weight)(case.result, case.evidence).probabilities
+        change = change - before
+        for share, total in counts.items():
+            mask = (before + np.float32(share) * change).argmax(axis=0).astype(np.uint8)
+            total += confusion(case.truth, mask, num_classes)
+    return {share: mean_iou(total) for share, total in counts.items()}
