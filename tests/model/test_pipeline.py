@@ -14,6 +14,7 @@ from model.features import appearance
 from model.finetune import FinetuneProgress, FinetuneSettings
 from model.networks import NETWORKS, Compact, NetworkError
 from model.pipeline import METHODS, ClipAnnotator
+from model.settings import PropagationSettings
 from model.unjudged import unjudged_weight
 from tests.model.moving import CLASS_NAMES, MovingClip, share_right
 
@@ -323,6 +324,23 @@ class TestKept:
         report = second.finetune(labels, warm_start=tmp_path / "network.pt")
         assert report is not None
         assert {r.probabilities.shape[0] for r in second.propagate(labels)} == {len(names)}
+
+    def test_what_refinement_learnt_is_kept_too(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pipeline, "adapt", lambda start, *_, **__: replace(start, share=0.5))
+        clip = MovingClip()
+        settings = PropagationSettings.best(refine=0.0)
+        first = _annotator(clip, propagation=settings)
+        report = first.finetune(_labels(clip, 0, 4, 11))
+        assert report is not None
+        assert "refinement gets the share 0.50" in report.notes
+        first.save(tmp_path / "network.pt")
+        second = _annotator(clip, propagation=settings)
+        assert second.refinement is not None
+        assert second.refinement.share == 0.0
+        second.load(tmp_path / "network.pt")
+        assert second.refinement.share == 0.5
 
     def test_a_network_of_another_kind_is_left_aside(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
