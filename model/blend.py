@@ -42,6 +42,8 @@ class FrameResult:
         is_key: Whether a person labelled every pixel of the frame.
         image: (H, W, 3) uint8 RGB, the frame itself, where it was read.
         clues: What refinement goes by, where it is asked for.
+        propagated: The probabilities before a network's word was mixed in and they were refined,
+            where that was done.
     """
 
     index: int
@@ -50,6 +52,7 @@ class FrameResult:
     is_key: bool
     image: NDArray[np.uint8] | None = None
     clues: Clues | None = field(default=None, repr=False)
+    propagated: NDArray[np.float32] | None = field(default=None, repr=False)
 
     @property
     def mask(self) -> NDArray[np.uint8]:

@@ -96,7 +96,9 @@ def propagate(
             mixed = mix(result, seen, evidence_weight, settings.evidence_range)
         if refinement is not None:
             mixed = refinement(mixed, seen)
-        return result if mixed is result else replace(mixed, clues=None)
+        if mixed is result:
+            return result
+        return replace(mixed, clues=None, propagated=result.probabilities)
 
     def kept(label: NDArray[np.uint8], result: FrameResult) -> FrameResult:
         """The key frame improved, with what a person labelled of it as it is."""

@@ -89,7 +89,19 @@ def reverse_test(
 
 
 def _refined(refinement: Refinement, result: FrameResult) -> FrameResult:
-    return replace(refinement(result), clues=None)
+    return replace(refinement(result), clues=None, propagated=result.probabilities)
+
+
+def _as_propagated(result: FrameResult) -> FrameResult:
+    """What the laws go by.
+
+    A network's word makes probabilities softer and masks better, and the reverse test has to do
+    without it, as the network has seen the key frames. So what is expected is expected of
+    propagation, and with a network's help a little too little.
+    """
+    if result.propagated is None:
+        return result
+    return replace(result, probabilities=result.propagated)
 
 
 @dataclass(frozen=True)
@@ -122,7 +134,7 @@ class Calibration:
         off: dict[bool, list[float]] = {True: [], False: []}
         for result in predictions:
             truth = keys[result.index]
-            signals = Signals.of(result, keys, truth != IGNORE)
+            signals = Signals.of(_as_propagated(result), keys, truth != IGNORE)
             real = Overlap.actual(truth, result.mask, len(result.probabilities)).mean_iou()
             held_out[result.index] = real
             error = float(log_odds(np.array(1 - real)))
@@ -158,6 +170,7 @@ class QualityEstimate:
         if is_key and (result.confidence >= 1).mean() >= _WHOLE:
             self._seen[result.index] = None
             return 1.0
+        result = _as_propagated(result)
         soft = Overlap.expected(result.probabilities)
         signals = Signals.from_overlap(result, self.calibration.keys, soft, None)
         self._seen[result.index] = signals, soft

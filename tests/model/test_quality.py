@@ -157,3 +157,21 @@ def test_the_estimate_is_near_the_truth_on_a_clip(clip):
             real[result.index] = _iou(clip.mask(result.index), result.mask)
     assert estimate.mean_iou == pytest.approx(np.mean(list(real.values())), abs=0.03)
     assert estimate.frames[5] > estimate.frames[12]
+
+
+def test_a_network_s_vague_word_does_not_change_what_is_expected(clip):
+    """It did: mixed into sure probabilities, it made masks that had not changed look bad."""
+    keys = clip.keys(0, 6, 12)
+
+    def vague(index, image):
+        return np.full((3, *image.shape[:2]), 1 / 3, np.float32)
+
+    def expected(**options):
+        estimate = QualityEstimate(
+            Calibration.of(reverse_test(clip, keys, 3, flow=DISFlow()), keys)
+        )
+        for result in propagate(clip, keys, 3, flow=DISFlow(), **options):
+            estimate.add(result)
+        return estimate.mean_iou
+
+    assert expected(evidence=vague, evidence_weight=0.75) == pytest.approx(expected(), abs=1e-6)
