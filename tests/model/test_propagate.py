@@ -12,13 +12,7 @@ import pytest
 
 from model.clip import ClipError, FolderClip
 from model.flow import DISFlow
-from model.propagate import (
-    FrameResult,
-    PropagationSettings,
-    mix,
-    nearest,
-    propagate,
-)
+from model.propagate import FrameResult, PropagationSettings, mix, nearest, propagate
 
 HEIGHT, WIDTH, FRAMES = 96, 128, 13
 DATA = Path(os.environ.get("MASKLOOP_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
