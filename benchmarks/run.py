@@ -100,6 +100,7 @@ def page(rows: Sequence[Row], methods: Sequence[str], command: str) -> str:
             for number, clip in enumerate(row.clips):
                 cells = [_pair(row, method, number) for method in methods]
                 lines.append(f"| {clip.name} | {' | '.join(cells)} |")
+    lines += _expectations(rows)
     notes = [
         f"- {result.clip}, {row.keys}, {method}: {note}"
         for row in rows
@@ -110,6 +111,28 @@ def page(rows: Sequence[Row], methods: Sequence[str], command: str) -> str:
     if notes:
         lines += ["", "## What fine-tuning remarked", "", *notes]
     return "\n".join(lines) + "\n"
+
+
+def _expectations(rows: Sequence[Row]) -> list[str]:
+    """What a round would have expected of each clip without the truth, beside the truth."""
+    compared = [
+        (row.keys, method, result.clip, result.expected_miou, result.unlabelled["miou"])
+        for row in rows
+        for method, results in row.results.items()
+        for result in results
+        if result.expected_miou is not None and result.unlabelled is not None
+    ]
+    told = [entry for entry in compared if entry[4] is not None]
+    if not told:
+        return []
+    lines = ["", "## Expected quality", "", "| clip, key frames | method | expected mIoU | true |"]
+    lines.append("|---|---|---|---|")
+    lines += [
+        f"| {clip}, {keys} | {method} | {expected:.3f} | {true:.3f} |"
+        for keys, method, clip, expected, true in told
+    ]
+    error = sum(abs((expected or 0.0) - (true or 0.0)) for *_, expected, true in told) / len(told)
+    return [*lines, "", f"Mean absolute error {error:.3f}."]
 
 
 _NAMES = {"miou": "mIoU", "boundary_iou": "boundary IoU", "j": "J", "f": "F"}

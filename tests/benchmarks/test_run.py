@@ -39,3 +39,12 @@ def test_rendered_clips_stand_in_for_missing_data(tmp_path):
     rows = standard(tmp_path / "nowhere")
     assert {row.title for row in rows} == {"rendered"}
     assert all(len(clip) == 60 for row in rows for clip in row.clips)
+
+
+def test_expected_quality_stands_beside_the_true_one(row):
+    result = evaluate_clip(row.clips[0], parse_keys("first"), load_settings(method="flow"))
+    row.results = {"flow": [result]}
+    text = page([row], ("flow",), "command")
+    expected, true = result.expected_miou, result.unlabelled["miou"]
+    assert f"| {result.clip}, first | flow | {expected:.3f} | {true:.3f} |" in text
+    assert f"Mean absolute error {abs(expected - true):.3f}." in text
