@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from backend import measure_commands
 from backend.settings import Settings, SettingsError, load_settings
+from backend.threads import wait_passively
 
 __all__ = ["app", "main"]
 
@@ -206,6 +207,7 @@ def _expected() -> tuple[type[Exception], ...]:
 
 def main() -> None:
     """Entry point of the ``maskloop`` command: every expected error is one plain sentence."""
+    wait_passively()
     try:
         app()
     except _expected() as error:

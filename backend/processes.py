@@ -18,6 +18,7 @@ from gunicorn.app.base import BaseApplication
 from backend.app import create_app
 from backend.children import die_with_parent
 from backend.settings import Settings, SettingsError
+from backend.threads import wait_passively
 
 __all__ = ["run_web", "run_worker", "serve"]
 
@@ -73,9 +74,7 @@ def run_worker(settings: Settings) -> None:
     # Training takes what it gets; an annotator's screen goes first.
     os.nice(5)
 
-    # Threads that wait actively take the cores from whatever else runs on this machine, and each
-    # training step then takes three times as long. Read when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_passively()
 
     # Only the worker loads torch.
     _check_device(settings)

@@ -61,7 +61,6 @@ def measure(
     clip: RenderedClip, keys: list[int], settings: dict[str, str], processor: bool
 ) -> list[str]:
     """Run one round on a clip; rows of a table, and what the round remarked."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the worker does, before it loads torch
     from backend.rounds import RoundRunner, make_version
 
     with tempfile.TemporaryDirectory() as name:

@@ -1,0 +1,27 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from backend.threads import wait_passively
+
+_COMMAND = """
+import backend.cli
+backend.cli.app = lambda: None
+backend.cli.main()
+"""
+
+
+def test_what_a_person_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    wait_passively()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
+@pytest.mark.parametrize("start", [_COMMAND, "import benchmarks"])
+def test_it_is_said_before_torch_is_loaded(start: str) -> None:
+    code = f"{start}\nimport os, sys\nprint('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
+    env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert run.stdout.split() == ["False", "PASSIVE"], run.stderr
