@@ -131,8 +131,11 @@ def _expectations(rows: Sequence[Row]) -> list[str]:
         f"| {clip}, {keys} | {method} | {expected:.3f} | {true:.3f} |"
         for keys, method, clip, expected, true in told
     ]
-    error = sum(abs((expected or 0.0) - (true or 0.0)) for *_, expected, true in told) / len(told)
-    return [*lines, "", f"Mean absolute error {error:.3f}."]
+    errors: dict[str, list[float]] = {}
+    for _, method, _, expected, true in told:
+        errors.setdefault(method, []).append(abs((expected or 0.0) - (true or 0.0)))
+    means = [f"{method} {sum(each) / len(each):.3f}" for method, each in errors.items()]
+    return [*lines, "", f"Mean absolute error: {', '.join(means)}."]
 
 
 _NAMES = {"miou": "mIoU", "boundary_iou": "boundary IoU", "j": "J", "f": "F"}

@@ -47,4 +47,4 @@ def test_expected_quality_stands_beside_the_true_one(row):
     text = page([row], ("flow",), "command")
     expected, true = result.expected_miou, result.unlabelled["miou"]
     assert f"| {result.clip}, first | flow | {expected:.3f} | {true:.3f} |" in text
-    assert f"Mean absolute error {abs(expected - true):.3f}." in text
+    assert f"Mean absolute error: flow {abs(expected - true):.3f}." in text
