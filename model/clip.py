@@ -238,7 +238,9 @@ class VideoClip:
             frame = self._cache.get(index)
             if frame is None:
                 frame = self._decode(index)
-        return _upright(frame)
+            # A decoded frame keeps one scaler for itself: two threads that convert the same frame
+            # at once take the process down, so this too is done by one at a time.
+            return _upright(frame)
 
     def _decode(self, index: int) -> Any:
         wanted = self._pts[index]

@@ -1,4 +1,6 @@
 import struct
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -245,3 +247,27 @@ def test_several_threads_read_one_video(video):
     with ThreadPoolExecutor(3) as pool:
         assert [_index_of(image) for image in pool.map(clip.read, order)] == order
     clip.close()
+
+
+_READ_TOGETHER = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from model.clip import VideoClip
+
+for _ in range(40):
+    clip = VideoClip(sys.argv[1])
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(clip.read, [0, 0, 0, 0, 1, 1, 1, 1] * 4))
+    clip.close()
+"""
+
+
+def test_several_threads_read_one_frame_of_a_video(video):
+    """Two conversions of one decoded frame at once took the whole process down."""
+    done = subprocess.run(
+        [sys.executable, "-c", _READ_TOGETHER, str(video)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
