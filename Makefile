@@ -23,7 +23,7 @@ demo: env  ## the loop on a real Label Studio; VIDEO=path LABELS=car,road for yo
 	$(BIN)/maskloop demo $(DEMO)
 
 test: env  ## the whole suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: env  ## lint, format, types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

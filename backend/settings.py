@@ -28,9 +28,8 @@ class Settings(BaseSettings):
     begin with ``MASKLOOP_``.
     """
 
-    model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", env_ignore_empty=True, populate_by_name=True
-    )
+    # Not by field name: the environment has a COLUMNS, a HOST or a DEVICE of its own.
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
 
     # Label Studio
     label_studio_url: str = Field(
@@ -243,16 +242,25 @@ def load_settings(**overrides: Any) -> Settings:
         SettingsError: With one line for each wrong value: its name, the value, what is allowed.
     """
     try:
-        return Settings(**{key: value for key, value in overrides.items() if value is not None})
+        return Settings(
+            **{_alias(key): value for key, value in overrides.items() if value is not None}
+        )
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from None
 
 
+def _alias(field: str) -> str:
+    """The name of a setting in the environment, by the name of its field."""
+    alias = Settings.model_fields[field].validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else field
+
+
 def _explain(problem: Any) -> str:
-    location = str(problem["loc"][0]) if problem["loc"] else "settings"
-    field = Settings.model_fields.get(location)
-    alias = field.validation_alias if field else None
-    name = str(alias.choices[0]) if isinstance(alias, AliasChoices) else location
-    secret = field is not None and field.annotation is SecretStr
+    name = str(problem["loc"][0]) if problem["loc"] else "settings"
+    secret = any(
+        name in field.validation_alias.choices and field.annotation is SecretStr
+        for field in Settings.model_fields.values()
+        if isinstance(field.validation_alias, AliasChoices)
+    )
     value = "(hidden)" if secret else repr(problem.get("input"))
     return f"{name} is {value}: {problem['msg'][0].lower()}{problem['msg'][1:]}."

@@ -32,6 +32,21 @@ def test_a_wrong_value_is_named_with_what_is_allowed(monkeypatch, name, value, s
     assert said in str(caught.value)
 
 
+def test_settings_are_not_read_by_the_names_of_their_fields(monkeypatch) -> None:
+    """A shell that exports COLUMNS kept every command from starting."""
+    for name in ("COLUMNS", "HOST", "DEVICE", "TARGET", "BUDGET", "LABELS"):
+        monkeypatch.setenv(name, "80")
+    settings = load_settings(target=0.9)
+    assert (settings.columns, settings.host, settings.device) == (True, "0.0.0.0", "cpu")
+    assert (settings.target, settings.budget) == (0.9, 5)
+
+
+def test_an_override_comes_before_each_name_of_its_setting(monkeypatch) -> None:
+    monkeypatch.setenv("LABEL_STUDIO_HOST", "http://old")
+    assert load_settings().label_studio_url == "http://old"
+    assert load_settings(label_studio_url="http://new").label_studio_url == "http://new"
+
+
 def test_all_wrong_values_are_told_at_once(monkeypatch) -> None:
     monkeypatch.setenv("PORT", "x")
     monkeypatch.setenv("MASKLOOP_BUDGET", "x")
