@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -11,11 +11,17 @@ import numpy.typing as npt
 
 from model.benchmark import LabelledClip
 from model.flow import FlowEstimator, get_flow
-from model.metrics import Scores, TemporalConsistency, VideoConsistency, measure_frame
+from model.metrics import (
+    FrameCounts,
+    Scores,
+    TemporalConsistency,
+    VideoConsistency,
+    measure_frame,
+)
 from model.metrics.regions import VOID
 from model.propagate import FrameResult
 
-__all__ = ["ClipScorer", "FrameScore", "Picture", "Values"]
+__all__ = ["ClipScorer", "FrameScore", "MeasuredFrame", "Picture", "Values", "measured"]
 
 Values = dict[str, float | None]
 """Scores by name."""
@@ -35,6 +41,35 @@ class FrameScore:
     index: int
     is_key: bool
     miou: float | None
+
+
+@dataclass(frozen=True)
+class MeasuredFrame:
+    """A frame's masks, measured against the truth.
+
+    Attributes:
+        index: The frame.
+        mask: (H, W) uint8, the most probable class.
+        counts: What it adds to the scores.
+        settled: Whether a person labelled all of it but what is void.
+    """
+
+    index: int
+    mask: npt.NDArray[np.uint8]
+    counts: FrameCounts
+    settled: bool
+
+
+def measured(
+    result: FrameResult, truth: npt.NDArray[np.uint8], class_names: Sequence[str]
+) -> MeasuredFrame:
+    """Measure a frame against its true mask (H, W) uint8, 255 = void."""
+    return MeasuredFrame(
+        result.index,
+        result.mask,
+        measure_frame(truth, result.mask, class_names),
+        bool((result.confidence[truth != VOID] >= 1).all()),
+    )
 
 
 @dataclass(frozen=True)
@@ -82,23 +117,26 @@ class ClipScorer:
 
     def add(self, result: FrameResult, truth: npt.NDArray[np.uint8]) -> None:
         """Take in the next frame, with its true mask (H, W) uint8, 255 = void."""
-        predicted = result.mask
-        counts = measure_frame(truth, predicted, self.clip.class_names)
+        self.take(measured(result, truth, self.clip.class_names), truth)
+
+    def take(self, frame: MeasuredFrame, truth: npt.NDArray[np.uint8]) -> None:
+        """Take in the next frame, measured already."""
+        predicted, counts = frame.mask, frame.counts
         self._all.add(counts)
         # Void is labelled by nobody; a frame of which all else is labelled is so as a whole.
-        is_key = result.index in self.keys and bool((result.confidence[truth != VOID] >= 1).all())
+        is_key = frame.index in self.keys and frame.settled
         if not is_key:
             self._unlabelled.add(counts)
-        self.frames.append(FrameScore(result.index, is_key, counts.miou))
+        self.frames.append(FrameScore(frame.index, is_key, counts.miou))
         for vc in self._vc:
             vc.update(truth, predicted)
         shown = self.pictures and not is_key
         if self.follow or shown:
-            image = self.clip.source.read(result.index)
+            image = self.clip.source.read(frame.index)
             if self.follow:
                 self._follow(image, predicted, truth)
             if shown:
-                self._keep(result.index, counts.miou, image, truth, predicted)
+                self._keep(frame.index, counts.miou, image, truth, predicted)
 
     def unlabelled(self) -> Values | None:
         """Scores over the frames that nobody labelled; None where there are none."""

@@ -6,6 +6,7 @@ Rounds run through what the service runs: `annotator_for`, `propagated`, `order_
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,13 +23,14 @@ from backend.reaches import measure_reach, wants_reach
 from backend.sample_simulation import SampleDesk
 from backend.scoring import ClipScorer
 from backend.settings import Settings
+from backend.simulation_passes import PassMemory, SeenFrame, seen
 from backend.simulation_results import ClipSimulation, SimulatedRound
 from model.benchmark import LabelledClip
 from model.finetune import FinetuneProgress
 from model.flowstore import FlowStore
 from model.metrics import Scores, measure_frame
 from model.pipeline import ClipAnnotator
-from selection.clicks import boundary_clicks, correction_clicks, drawn_by_hand
+from selection.clicks import boundary_clicks, drawn_by_hand
 from selection.granularity import Granularity
 from selection.reach import Reach
 
@@ -56,6 +58,7 @@ class Groundwork:
         flow: Flow between neighbouring frames.
         features: (N, C) of every frame before there is a label.
         reach: Measured when a strategy first asks for it.
+        memory: What passes over the clip gave between labels that are the same.
     """
 
     clicks: npt.NDArray[np.int64]
@@ -63,6 +66,7 @@ class Groundwork:
     flow: FlowStore
     features: npt.NDArray[np.float32]
     reach: Reach | None = None
+    memory: PassMemory = field(default_factory=PassMemory)
 
 
 def prepare(clip: LabelledClip, settings: Settings, report: Report | None = None) -> Groundwork:
@@ -192,21 +196,28 @@ class _Loop:
             annotator.save(self._network)
 
     def _propagate(self, annotator: ClipAnnotator, watch: Stopwatch, pictures: bool) -> None:
-        clip, free = self.clip, free_classes(self.clip.class_names)
+        clip = self.clip
         self.scorer = ClipScorer(clip, list(self.labels), pictures, self.follow)
         features = []
+        for index, known in enumerate(self._pass(annotator, watch)):
+            self.scorer.take(known.frame, clip.masks.read(index))
+            self._uncertainty[index] = known.uncertainty
+            self._to_correct[index] = known.corrections
+            features.append(known.feature)
+            if self.report is not None:
+                self.report("labelling and scoring", index + 1, len(clip))
+        self._features = np.stack(features)
+
+    def _pass(self, annotator: ClipAnnotator, watch: Stopwatch) -> Iterator[SeenFrame]:
+        """Every frame as the labels so far give it."""
+        clip, free = self.clip, free_classes(self.clip.class_names)
+        if self._desk is None:
+            yield from self.ground.memory.frames(annotator, clip, self.labels, free, watch)
+            return
         passing = propagated(annotator, clip.source, self.labels)
         for result, summary in watch.steps("propagate", passing):
-            truth = clip.masks.read(result.index)
-            self.scorer.add(result, truth)
-            self._uncertainty[result.index] = summary.uncertainty
-            self._to_correct[result.index] = correction_clicks(truth, result.mask, free)
-            features.append(summary.feature)
-            if self._desk is not None:
-                self._desk.see(result, annotator, self.labels.get(result.index))
-            if self.report is not None:
-                self.report("labelling and scoring", result.index + 1, len(clip))
-        self._features = np.stack(features)
+            self._desk.see(result, annotator, self.labels.get(result.index))
+            yield seen(clip, result, summary, free)
 
 
 def simulate_clip(

@@ -11,8 +11,9 @@ difference (½, 1, 1) between the frame and the warped key frame, averaged over 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,11 @@ from model.blend import FrameResult
 from model.clip import FrameSource
 from model.flow import FlowEstimator
 from model.keyframes import IGNORE, KeyFrame, check_keys
-from model.refine import Refinement
 from model.settings import PropagationSettings
 from model.walk import Walk
+
+if TYPE_CHECKING:  # It would load torch.
+    from model.refine import Refinement
 
 __all__ = [
     "Evidence",
@@ -52,6 +55,7 @@ def propagate(
     evidence: Evidence | None = None,
     evidence_weight: float = 0.0,
     refinement: Refinement | None = None,
+    wanted: Container[int] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[FrameResult]:
     """Label every frame from the key frames before and after it.
@@ -69,10 +73,11 @@ def propagate(
         evidence: A network's probabilities for a frame, mixed in where propagation is unsure.
         evidence_weight: 0 (the evidence is not even asked for) to 1.
         refinement: Puts right what comes of all that, where `settings.refine` is given.
+        wanted: The frames to label; all where it is None.
         progress: Called after each frame.
 
     Yields:
-        A result for each frame, from frame 0 to the last.
+        A result for each frame that is wanted, in the order of the clip.
 
     Raises:
         ValueError: No usable key frame, masks that do not fit the classes or the clip, or
@@ -110,7 +115,7 @@ def propagate(
     walk = Walk(source, keys, num_classes, flow, settings, improved if improves else None)
 
     def results() -> Iterator[FrameResult]:
-        for result in walk.frames(range(walk.length)):
+        for result in walk.frames(range(walk.length) if wanted is None else wanted):
             label = walk.masks.get(result.index)
             yield kept(label, result) if improves and label is not None else result
             if progress is not None:

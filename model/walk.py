@@ -20,12 +20,12 @@ from model.keyframes import IGNORE, KeyFrame, check_keys, read_frame
 from model.settings import PropagationSettings
 from model.sparse import complete, fade, faded, merge
 
-__all__ = ["Walk"]
+__all__ = ["GAPS", "Walk"]
 
 _THROUGH = 8
 """Key frames labelled in part through which the word of others comes to what is wanted."""
 
-_GAPS = 0.1
+GAPS = 0.1
 """Share without a label above which a key frame is completed from others; what is less is void, or
 forgotten, and not worth the time."""
 
@@ -68,7 +68,7 @@ class Walk:
         self.length = len(source)
         self.masks = check_keys(keys, num_classes, self.length)
         self._partial = {
-            index for index, mask in self.masks.items() if (mask == IGNORE).mean() > _GAPS
+            index for index, mask in self.masks.items() if (mask == IGNORE).mean() > GAPS
         }
         height, width = next(iter(self.masks.values())).shape
         self.shape = (height, width)

@@ -1,6 +1,7 @@
 """The simulated annotator: rounds as the service runs them, answered with the truth."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import backend.simulation as simulation
 from backend.queries import parse_budget
 from backend.settings import load_settings
 from backend.simulation import clicks_by_hand, free_classes, prepare, simulate_clip
+from backend.simulation_passes import PassMemory
 from backend.simulation_results import ClipSimulation, SimulatedRound, mean_of_rounds
 from model.benchmark import LabelledClip
 from model.synthetic import render_clip
@@ -21,6 +23,13 @@ FRAMES = 16
 def clip():
     drawn = render_clip(FRAMES, (96, 72), 0)
     return LabelledClip(drawn, drawn.masks, drawn.class_names, drawn.name)
+
+
+class Masks(list):
+    """True masks held in memory."""
+
+    def read(self, index):
+        return self[index]
 
 
 def simulated(clip, budget="2", rounds=3, **settings):
@@ -181,3 +190,28 @@ def test_only_a_background_is_free():
 def test_refuses_no_rounds(clip):
     with pytest.raises(ValueError, match="rounds must be 1 or more, not 0"):
         simulated(clip, rounds=0)
+
+
+@pytest.mark.parametrize("void", [False, True])
+def test_what_is_remembered_is_what_would_be_worked_out_anew(clip, void):
+    if void:
+        masks = [clip.masks.read(index).copy() for index in range(FRAMES)]
+        for mask in masks:
+            mask[:2] = 255
+        clip = replace(clip, masks=Masks(masks))
+    settings = load_settings(method="flow", strategy="random", seed=0)
+    remembering, forgetting = (prepare(clip, settings) for _ in range(2))
+    forgetting.memory = PassMemory(limit=0)
+    frames = 0
+    for seed in range(3):
+        seeded = settings.model_copy(update={"seed": seed})
+        runs = [
+            simulate_clip(clip, seeded, parse_budget("2"), 3, ground=ground)
+            for ground in (remembering, forgetting)
+        ]
+        frames += 3 * FRAMES
+        for known, anew in zip(*(run.rounds for run in runs), strict=True):
+            assert replace(known, seconds={}) == replace(anew, seconds={})
+        assert runs[0].frames == runs[1].frames
+    assert forgetting.memory.misses == frames
+    assert remembering.memory.misses < 0.9 * frames
