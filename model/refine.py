@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.blend import FrameResult
-from model.clues import CLASS_CHANNELS, SHARED_CHANNELS, Clues, Window, windows
+from model.clues import Clues
+from model.windows import CLASS_CHANNELS, SHARED_CHANNELS, Window, windows
 
 __all__ = ["RefineNet", "Refinement", "corrected", "load_refiner", "refined"]
 

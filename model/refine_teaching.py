@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.clues import Clues, Window, windows
+from model.clues import Clues
 from model.keyframes import IGNORE
 from model.refine import RefineNet, corrected
+from model.windows import Window, windows
 
 __all__ = ["Lesson", "lessons", "teach"]
 

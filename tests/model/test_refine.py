@@ -1,4 +1,4 @@
-"""Refinement: windows, the network, and what it may change."""
+"""Refinement: the network, and what it may change."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from model.blend import FrameResult
-from model.clues import CLASS_CHANNELS, SHARED_CHANNELS, windows
 from model.flow import DISFlow
 from model.heldout import confusion, mean_iou
 from model.propagate import propagate
@@ -41,40 +40,6 @@ def _drunk(seed: int = 0) -> RefineNet:
     network = RefineNet()
     torch.nn.init.normal_(network.out.weight, std=3.0)
     return network.eval()
-
-
-class TestWindows:
-    def test_their_cores_cover_each_contested_pixel_once(self):
-        result, _ = _frame()
-        covered = np.zeros(result.mask.shape, int)
-        for window in windows(result.clues, result.probabilities):
-            rows, columns = window.place
-            y, x = window.core
-            covered[rows.start + y.start : rows.start + y.stop, :][
-                :, columns.start + x.start : columns.start + x.stop
-            ] += 1
-            shape = window.contested.shape
-            assert window.by_class.shape == (len(window.classes), CLASS_CHANNELS, *shape)
-            assert window.shared.shape == (SHARED_CHANNELS, *shape)
-            assert torch.isfinite(window.by_class).all()
-            assert torch.isfinite(window.shared).all()
-        assert covered.max() == 1
-        assert (covered.ravel()[result.clues.votes.places] == 1).all()
-
-    def test_frames_smaller_than_a_window(self):
-        clip = render_clip(3, (40, 32), 1)
-        masks = {0: clip.mask(0), 2: clip.mask(2)}
-        (result,) = Walk(clip, masks, len(clip.class_names), FLOW, SETTINGS).frames({1})
-        for window in windows(result.clues, result.probabilities):
-            assert window.contested.shape[0] <= 32
-        new = refined(_drunk(), result.clues, result.probabilities)
-        np.testing.assert_allclose(new.sum(axis=0), 1, atol=1e-4)
-
-    def test_only_classes_that_are_there_are_looked_at(self):
-        result, _ = _frame()
-        for window in windows(result.clues, result.probabilities):
-            there = result.probabilities[:, window.place[0], window.place[1]]
-            np.testing.assert_array_equal(window.classes, np.flatnonzero(there.max((1, 2)) > 0.02))
 
 
 class TestCorrection:
@@ -124,6 +89,13 @@ class TestCorrection:
         new = refined(network, turned, np.ascontiguousarray(result.probabilities[order]))
         expected = refined(network, clues, result.probabilities)[order]
         np.testing.assert_allclose(new, expected, atol=1e-4)
+
+    def test_of_frames_smaller_than_a_window(self):
+        clip = render_clip(3, (40, 32), 1)
+        masks = {0: clip.mask(0), 2: clip.mask(2)}
+        (result,) = Walk(clip, masks, len(clip.class_names), FLOW, SETTINGS).frames({1})
+        new = refined(_drunk(), result.clues, result.probabilities)
+        np.testing.assert_allclose(new.sum(axis=0), 1, atol=1e-4)
 
     def test_listens_to_a_network(self):
         result, truth = _frame()

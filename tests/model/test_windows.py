@@ -1,0 +1,61 @@
+"""The windows that the refining network sees."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from model.blend import FrameResult
+from model.flow import DISFlow
+from model.settings import PropagationSettings
+from model.synthetic import render_clip
+from model.walk import Walk
+from model.windows import CLASS_CHANNELS, SHARED_CHANNELS, windows
+
+
+def _frame(size: tuple[int, int]) -> FrameResult:
+    """A frame of a rendered clip, propagated."""
+    clip = render_clip(5, size, 5, "wild")
+    masks = {key: clip.mask(key) for key in (0, 4)}
+    settings = PropagationSettings.best(refine=1.0)
+    (result,) = Walk(clip, masks, len(clip.class_names), DISFlow(), settings).frames({2})
+    return result
+
+
+@pytest.fixture(scope="module", params=[(160, 120), (40, 32)], ids=["large", "below-a-window"])
+def result(request: pytest.FixtureRequest) -> FrameResult:
+    return _frame(request.param)
+
+
+def test_their_cores_cover_each_contested_pixel_once(result: FrameResult) -> None:
+    covered = np.zeros(result.mask.shape, int)
+    for window in windows(result.clues, result.probabilities):
+        rows, columns = window.place
+        y, x = window.core
+        covered[rows.start + y.start : rows.start + y.stop, :][
+            :, columns.start + x.start : columns.start + x.stop
+        ] += 1
+        shape = window.contested.shape
+        assert shape == result.mask[window.place].shape
+        assert window.by_class.shape == (len(window.classes), CLASS_CHANNELS, *shape)
+        assert window.shared.shape == (SHARED_CHANNELS, *shape)
+        assert torch.isfinite(window.by_class).all()
+        assert torch.isfinite(window.shared).all()
+    assert covered.max() == 1
+    assert (covered.ravel()[result.clues.votes.places] == 1).all()
+
+
+def test_only_classes_that_are_there_are_looked_at(result: FrameResult) -> None:
+    seen = list(windows(result.clues, result.probabilities))
+    assert seen
+    for window in seen:
+        there = result.probabilities[:, window.place[0], window.place[1]]
+        np.testing.assert_array_equal(window.classes, np.flatnonzero(there.max((1, 2)) > 0.02))
+
+
+def test_a_class_that_only_a_network_names_is_looked_at(result: FrameResult) -> None:
+    evidence = np.zeros_like(result.probabilities)
+    evidence[-1] = 1
+    for window in windows(result.clues, result.probabilities, evidence, 1.0):
+        assert window.classes[-1] == len(evidence) - 1
