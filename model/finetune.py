@@ -22,7 +22,6 @@ from model.devices import network_on
 from model.distributed import Crew
 from model.earlystop import HeldOut
 from model.flow import FlowEstimator
-from model.inference import embed, network_evidence
 from model.networks import Segmenter
 from model.objective import Objective
 from model.optimizers import make_optimizer
@@ -33,9 +32,7 @@ __all__ = [
     "FinetuneProgress",
     "FinetuneReport",
     "FinetuneSettings",
-    "embed",
     "finetune",
-    "network_evidence",
 ]
 
 

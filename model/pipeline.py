@@ -20,7 +20,7 @@ from model.finetune import FinetuneProgress, FinetuneReport, FinetuneSettings
 from model.flow import get_flow
 from model.flowstore import FlowStore
 from model.heldout import evidence_weight, hold_out
-from model.inference import NetworkEvidence, network_evidence
+from model.inference import NetworkEvidence
 from model.judge import judges
 from model.keyframes import IGNORE, check_keys
 from model.networks import NetworkError, Segmenter, build, class_rows
@@ -274,7 +274,7 @@ class ClipAnnotator:
         )
 
     def _evidence(self, network: Segmenter) -> NetworkEvidence:
-        return network_evidence(network, self.settings.device, max_pixels=self.settings.max_pixels)
+        return NetworkEvidence(network, self.settings.device, max_pixels=self.settings.max_pixels)
 
     def save(self, path: str | Path, metadata: Mapping[str, Any] | None = None) -> None:
         """Keep the fine-tuned network, with what `load` needs besides.

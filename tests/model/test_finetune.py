@@ -11,8 +11,9 @@ import torch
 
 from model import earlystop
 from model import finetune as module
-from model.finetune import FinetuneProgress, FinetuneReport, finetune, network_evidence
+from model.finetune import FinetuneProgress, FinetuneReport, finetune
 from model.flow import DISFlow
+from model.inference import NetworkEvidence
 from model.networks import Segmenter, build
 from model.optimizers import Muon
 from model.presets import FinetuneSettings
@@ -54,7 +55,7 @@ def _weights(network: Segmenter) -> torch.Tensor:
 def test_labels_of_a_few_frames_teach_the_others() -> None:
     clip, network = MovingClip(), _network()
     report = _run(network, clip, epochs=8, steps_per_epoch=10)
-    evidence = network_evidence(network)
+    evidence = NetworkEvidence(network)
     predicted = {i: evidence(i, clip.read(i)).argmax(axis=0) for i in (3, 8)}
     assert report.stopped == "done"
     assert report.steps == report.planned == 80
