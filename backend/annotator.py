@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from backend.settings import Settings
+from backend.threads import usable_cores
 from model.clip import FrameSource
 from model.finetune import FinetuneSettings
 from model.pipeline import ClipAnnotator
@@ -28,7 +30,8 @@ def annotator_for(
     Raises:
         ValueError: A setting names a method, flow or network that there is not.
     """
-    everything = settings.method == "maskloop"
+    best = settings.method == "maskloop"
+    propagation = PropagationSettings.best(refine=_REFINE) if best else PropagationSettings()
     return ClipAnnotator(
         source,
         class_names,
@@ -42,9 +45,7 @@ def annotator_for(
             seed=settings.seed,
             device=settings.device,
         ),
-        propagation=PropagationSettings.best(refine=_REFINE)
-        if everything
-        else PropagationSettings(),
+        propagation=replace(propagation, ahead=usable_cores() > 1),
         device=settings.device,
     )
 

@@ -5,46 +5,35 @@ OpenCV and numpy let go of Python's lock where they compute: flow goes on while 
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["run_ahead", "usable_cores"]
+__all__ = ["run_ahead"]
 
 T = TypeVar("T")
 
 _END = object()
 
 
-def usable_cores() -> int:
-    """How many cores this process may use: by its affinity, and by OMP_NUM_THREADS where set."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return min(cores, int(asked)) if asked.isdecimal() and int(asked) > 0 else cores
-
-
 def run_ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
     """Pass items on in their order, up to `depth` of them made before they are asked for.
 
-    They are made in one other thread, one after another; on a single core when they are asked for.
-    Close the generator to end the thread.
+    They are made in one other thread, one after another. Close the generator to end the thread.
 
     Args:
         items: An iterator that shares nothing with whoever uses the items, or only what is locked.
-        depth: How many items to make ahead, 1 or more: one is in the making while one is used.
+        depth: How many items to make ahead, one in the making while one is used; 0 makes each when
+            it is asked for, without a thread.
 
     Raises:
-        ValueError: `depth` is below 1.
+        ValueError: `depth` is negative.
         Exception: What `items` raises, in its place.
     """
-    if depth < 1:
-        raise ValueError(f"depth must be 1 or more, not {depth}")
-    if usable_cores() < 2:
+    if depth < 0:
+        raise ValueError(f"depth must be 0 or more, not {depth}")
+    if depth == 0:
         yield from items
         return
     with ThreadPoolExecutor(1, "maskloop-ahead") as pool:

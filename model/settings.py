@@ -20,6 +20,8 @@ class PropagationSettings:
         evidence_range: Least and most share of the network's evidence in a pixel, before
             `evidence_weight`; between them the share is 1 − confidence.
         held_out: The most key frames that are held out to judge a network and to teach refinement.
+        ahead: Whether flow is worked out in a thread, ahead of what it is needed for. Results are
+            the same; it is worth its memory where there is a second core.
         memory: Bytes of chains kept in memory; what exceeds them goes to a temporary folder.
         matching: Local matching around the warped positions (`model.match`); None is without.
         direct_below: With matching: a chain whose mean confidence about outlines is below this
@@ -35,6 +37,7 @@ class PropagationSettings:
     floor: float = 0.02
     evidence_range: tuple[float, float] = (0.1, 0.6)
     held_out: int = 4
+    ahead: bool = True
     memory: int = 256 * 2**20
     matching: MatchSettings | None = None
     direct_below: float = 0.5

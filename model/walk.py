@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ from model.sparse import complete, fade, faded, merge
 
 __all__ = ["GAPS", "Walk"]
 
+T = TypeVar("T")
+
 _THROUGH = 8
 """Key frames labelled in part through which the word of others comes to what is wanted."""
 
@@ -32,15 +35,18 @@ forgotten, and not worth the time."""
 _LINKS_AHEAD = 3
 """Links made ahead while frames are blended, going outwards from a key frame."""
 
+_STRETCHES_AHEAD = 1
+
 
 class Walk:
     """A clip with its key frames, walked a stretch between two key frames at a time.
 
     In each stretch the chain to the key frame after it is built backwards and put on a shelf,
     with the links that the chain to the key frame before it needs; then the frames are yielded
-    forwards, while a thread builds the next stretch. Each pair of neighbours is matched once, each
-    frame read once. Where key frames are labelled in part, the flow between them is followed once
-    in each direction before that, to complete them (`model.sparse`).
+    forwards, while a thread builds the next stretch (`PropagationSettings.ahead`). Each pair of
+    neighbours is matched once, each frame read once. Where key frames are labelled in part, the
+    flow between them is followed once in each direction before that, to complete them
+    (`model.sparse`).
 
     Args:
         source: The clip.
@@ -97,7 +103,7 @@ class Walk:
             if any(index in wanted for index in range(indices[0])):
                 yield from self._head(store, self._key(store, indices[0]), wanted)
             last: _Stretch | None = None
-            with closing(run_ahead(self._stretches(store, stretches, wanted), 1)) as built:
+            with self._ahead(self._stretches(store, stretches, wanted), _STRETCHES_AHEAD) as built:
                 for stretch in built:
                     follows = last is not None and last.after.index == stretch.before.index
                     yield from self._stretch(store, stretch, wanted, last if follows else None)
@@ -107,6 +113,9 @@ class Walk:
                     last = None
                 final = last.after if last else self._key(store, indices[-1])
                 yield from self._tail(final, wanted, last)
+
+    def _ahead(self, items: Iterator[T], depth: int) -> closing[Generator[T, None, None]]:
+        return closing(run_ahead(items, depth if self.settings.ahead else 0))
 
     def _key(self, store: Shelf, index: int) -> KeyFrame:
         """A key frame, completed where it is labelled in part."""
@@ -192,7 +201,7 @@ class Walk:
         """Go from one key frame away, each frame from it and from the frame before."""
         chain = Chain.start(key.index, self.shape)
         blender = Blender(self.settings, self._flows)
-        with closing(run_ahead(self._links(key, indices), _LINKS_AHEAD)) as links:
+        with self._ahead(self._links(key, indices), _LINKS_AHEAD) as links:
             for index, image, link in links:
                 chain = chain.extend(link)
                 if index in wanted or blender.recalls:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from backend import annotator as module
 from backend.annotator import annotator_for
 from backend.settings import load_settings
 from model.synthetic import render_clip
@@ -22,3 +23,13 @@ def test_refuses_a_flow_that_there_is_not():
     clip = render_clip(2, (64, 48), 0)
     with pytest.raises(ValueError, match="there is no flow named 'river'"):
         annotator_for(clip, clip.class_names, load_settings(flow="river"))
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+@pytest.mark.parametrize("method", ["flow", "maskloop"])
+def test_a_thread_works_ahead_where_there_is_a_second_core(monkeypatch, method, cores):
+    monkeypatch.setattr(module, "usable_cores", lambda: cores)
+    clip = render_clip(2, (64, 48), 0)
+    annotator = annotator_for(clip, clip.class_names, load_settings(method=method))
+    assert annotator.propagation.ahead == (cores == 2)
+    assert (annotator.propagation.matching is not None) == (method == "maskloop")

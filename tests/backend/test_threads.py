@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from backend.threads import wait_passively
+from backend.threads import usable_cores, wait_passively
 
 _COMMAND = """
 import backend.cli
@@ -25,3 +25,11 @@ def test_it_is_said_before_torch_is_loaded(start: str) -> None:
     env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert run.stdout.split() == ["False", "PASSIVE"], run.stderr
+
+
+@pytest.mark.parametrize(("asked", "most"), [("1", 1), ("1,2", 1), ("", 10**6), ("many", 10**6)])
+def test_the_environment_bounds_the_cores(
+    monkeypatch: pytest.MonkeyPatch, asked: str, most: int
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert 1 <= usable_cores() <= min(most, os.cpu_count() or 1)

@@ -1,0 +1,69 @@
+"""Walking a clip with a thread ahead: the same results as without, whatever is shared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from model.clip import VideoClip
+from model.flow import DISFlow
+from model.flowstore import FlowStore
+from model.propagate import FrameResult, PropagationSettings, propagate
+from tests.model.moving import MovingClip
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path, clip = tmp_path_factory.mktemp("walk") / "clip.mp4", MovingClip()
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=20)
+        stream.width, stream.height, stream.gop_size = clip.width, clip.height, 4
+        for index in range(len(clip)):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(clip.read(index))))
+        container.mux(stream.encode())
+    return path
+
+
+def _keys(kind: str) -> dict[int, np.ndarray]:
+    clip = MovingClip()
+    keys = {index: clip.mask(index) for index in (2, 6, 9)}
+    if kind == "partial":
+        keys[2][:, 32:] = 255
+        keys[6][24:] = 255
+    return keys
+
+
+@pytest.mark.parametrize("memory", [0, 2**28], ids=["on-disk", "in-memory"])
+@pytest.mark.parametrize("kind", ["whole", "partial"])
+@pytest.mark.parametrize(
+    "settings", [PropagationSettings(), PropagationSettings.best()], ids=["flow", "best"]
+)
+def test_a_thread_ahead_changes_nothing(
+    video: Path, settings: PropagationSettings, kind: str, memory: int
+) -> None:
+    """The clip, the flow's store, the estimators and the shelf are all used by two threads."""
+
+    def run(ahead: bool) -> list[FrameResult]:
+        clip = VideoClip(video)
+        store = FlowStore(DISFlow())
+        how = replace(settings, ahead=ahead, memory=memory)
+
+        def evidence(index: int, image: np.ndarray) -> np.ndarray:
+            again = clip.read(index).astype(np.float32).sum(axis=2) % 3
+            return np.stack([again == label for label in range(3)]).astype(np.float32)
+
+        found = propagate(
+            clip, _keys(kind), 3, flow=store, settings=how, evidence=evidence, evidence_weight=0.5
+        )
+        results = list(found)
+        clip.close()
+        return results
+
+    for one, other in zip(run(True), run(False), strict=True):
+        assert one.index == other.index
+        np.testing.assert_array_equal(one.probabilities, other.probabilities)
+        np.testing.assert_array_equal(one.confidence, other.confidence)
