@@ -124,7 +124,7 @@ class VideoClip:
 
     The file is indexed once when it is opened, so an index means the same picture whatever was
     read before. Reading in order decodes each frame once; any other order seeks to the key frame
-    before. Rotation stored in the file is applied. Several threads may read.
+    before. Rotation stored in the file is applied. Several threads may read, and close.
 
     Attributes:
         fps: Average frames a second, as the file says (0.0 where it does not).
@@ -146,7 +146,7 @@ class VideoClip:
         self.fps = float(stream.average_rate or stream.guessed_rate or 0)
         self._pts, self._seek_points = self._index()
         if not self._pts:
-            self.close()
+            self._let_go()
             raise ClipError(f"{self.path}: holds no frame that can be decoded; it may be damaged")
         time_base = float(stream.time_base or 1)
         self.timestamps: NDArray[np.float64] = np.asarray(self._pts, dtype=np.float64) * time_base
@@ -154,14 +154,14 @@ class VideoClip:
     def _open(self) -> Any:
         import av
 
-        self.close()
+        self._let_go()
         try:
             self._container = av.open(str(self.path))
         except (av.FFmpegError, OSError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ClipError(f"{self.path}: is not a video that can be read ({reason})") from None
         if not self._container.streams.video:
-            self.close()
+            self._let_go()
             raise ClipError(f"{self.path}: holds no video, only sound or data")
         stream = self._container.streams.video[0]
         stream.thread_type = "AUTO"
@@ -303,6 +303,10 @@ class VideoClip:
 
     def close(self) -> None:
         """Let go of the file; it is opened again when next read."""
+        with self._reading:
+            self._let_go()
+
+    def _let_go(self) -> None:
         self._frames = None
         if self._container is not None:
             self._container.close()

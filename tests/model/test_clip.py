@@ -262,10 +262,23 @@ for _ in range(40):
 """
 
 
-def test_several_threads_read_one_frame_of_a_video(video):
-    """Two conversions of one decoded frame at once took the whole process down."""
+_CLOSE_MEANWHILE = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from model.clip import VideoClip
+
+clip = VideoClip(sys.argv[1])
+with ThreadPoolExecutor(4) as pool:
+    list(pool.map(lambda n: clip.read(7 * n % 40) if n % 5 else clip.close(), range(600)))
+clip.close()
+"""
+
+
+@pytest.mark.parametrize("code", [_READ_TOGETHER, _CLOSE_MEANWHILE], ids=["read", "close"])
+def test_several_threads_share_a_video(video, code):
+    """Two conversions of one decoded frame at once, or closing meanwhile, took the process down."""
     done = subprocess.run(
-        [sys.executable, "-c", _READ_TOGETHER, str(video)],
+        [sys.executable, "-c", code, str(video)],
         capture_output=True,
         text=True,
         check=False,
