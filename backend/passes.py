@@ -5,7 +5,7 @@ A round and the simulated annotator both walk a clip through here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from model.clip import FrameSource
 from model.pipeline import ClipAnnotator
 from model.propagate import FrameResult, Progress
 
-__all__ = ["FrameSummary", "appearances", "propagated", "summarised", "uncertainty_map"]
+__all__ = ["FrameSummary", "appearances", "propagated", "uncertainty_map"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,7 @@ def propagated(
     Yields:
         Each frame's masks and summary, in the clip's order.
     """
-    return summarised(annotator, source, annotator.propagate(labels, progress=progress))
-
-
-def summarised(
-    annotator: ClipAnnotator, source: FrameSource, results: Iterable[FrameResult]
-) -> Iterator[tuple[FrameResult, FrameSummary]]:
-    """Yield the results of a pass, each with its summary; see `propagated`."""
-    for result in results:
+    for result in annotator.propagate(labels, progress=progress):
         image = source.read(result.index) if result.image is None else result.image
         feature = annotator.embed(image)
         yield result, _summarise(result, feature)

@@ -64,10 +64,11 @@ def measured(
     result: FrameResult, truth: npt.NDArray[np.uint8], class_names: Sequence[str]
 ) -> MeasuredFrame:
     """Measure a frame against its true mask (H, W) uint8, 255 = void."""
+    mask = result.mask
     return MeasuredFrame(
         result.index,
-        result.mask,
-        measure_frame(truth, result.mask, class_names),
+        mask,
+        measure_frame(truth, mask, class_names),
         bool((result.confidence[truth != VOID] >= 1).all()),
     )
 

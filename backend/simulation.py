@@ -203,7 +203,8 @@ class _Loop:
             self.scorer.take(known.frame, clip.masks.read(index))
             self._uncertainty[index] = known.uncertainty
             self._to_correct[index] = known.corrections
-            features.append(known.feature)
+            feature = self.ground.features[index] if known.feature is None else known.feature
+            features.append(feature)
             if self.report is not None:
                 self.report("labelling and scoring", index + 1, len(clip))
         self._features = np.stack(features)
@@ -217,7 +218,7 @@ class _Loop:
         passing = propagated(annotator, clip.source, self.labels)
         for result, summary in watch.steps("propagate", passing):
             self._desk.see(result, annotator, self.labels.get(result.index))
-            yield seen(clip, result, summary, free)
+            yield seen(clip, result, free, summary.feature)
 
 
 def simulate_clip(

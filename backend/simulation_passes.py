@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backend.evaluation import Stopwatch
-from backend.passes import FrameSummary, propagated, summarised
+from backend.passes import propagated, uncertainty_map
 from backend.scoring import MeasuredFrame, measured
 from model.benchmark import LabelledClip
 from model.neighbours import neighbours
@@ -36,33 +36,37 @@ class SeenFrame:
     Attributes:
         frame: Its masks, and how good they are.
         uncertainty: See `backend.passes.FrameSummary`.
-        feature: (C,) float32, for diversity.
+        feature: (C,) float32, for diversity; None where it is what it was before any label.
         corrections: Clicks that would correct the mask.
     """
 
     frame: MeasuredFrame
     uncertainty: float
-    feature: npt.NDArray[np.float32]
+    feature: npt.NDArray[np.float32] | None
     corrections: int
 
 
 def seen(
-    clip: LabelledClip, result: FrameResult, summary: FrameSummary, free: Collection[int]
+    clip: LabelledClip,
+    result: FrameResult,
+    free: Collection[int],
+    feature: npt.NDArray[np.float32] | None = None,
 ) -> SeenFrame:
     """Measure a frame of a pass against the truth.
 
     Args:
         clip: The clip and its truth.
         result: The frame's masks.
-        summary: What selection needs of it.
         free: Classes that nobody draws.
+        feature: Its feature, where that depends on a network.
     """
     truth = clip.masks.read(result.index)
+    frame = measured(result, truth, clip.class_names)
     return SeenFrame(
-        measured(result, truth, clip.class_names),
-        summary.uncertainty,
-        summary.feature,
-        correction_clicks(truth, result.mask, free),
+        frame,
+        float(uncertainty_map(result).mean()),
+        feature,
+        correction_clicks(truth, frame.mask, free),
     )
 
 
@@ -103,7 +107,7 @@ class PassMemory:
             passing = propagated(annotator, clip.source, labels)
             for result, summary in watch.steps("propagate", passing):
                 self.misses += 1
-                yield seen(clip, result, summary, free)
+                yield seen(clip, result, free, summary.feature)
             return
         places = [(index, *ends) for index, ends in enumerate(between)]
         missing = {place[0] for place in places if place not in self._kept}
@@ -115,11 +119,11 @@ class PassMemory:
             settings=annotator.propagation,
             wanted=missing,
         )
-        fresh = watch.steps("propagate", summarised(annotator, clip.source, results))
+        fresh = watch.steps("propagate", results)
         for place in places:
             if place[0] in missing:
                 self.misses += 1
-                frame = seen(clip, *next(fresh), free)
+                frame = seen(clip, next(fresh), free)
                 self._keep(place, frame)
                 yield frame
             else:
@@ -127,7 +131,7 @@ class PassMemory:
 
     def _keep(self, place: tuple[int, ...], frame: SeenFrame) -> None:
         packed = zlib.compress(frame.frame.mask.tobytes(), 1)
-        size = len(packed) + frame.frame.counts.confusion.nbytes + frame.feature.nbytes + 500
+        size = len(packed) + frame.frame.counts.confusion.nbytes + 1000
         if size <= self._room:
             self._room -= size
             blank = np.broadcast_to(np.uint8(0), frame.frame.mask.shape)

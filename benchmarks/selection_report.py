@@ -1,106 +1,35 @@
 """What selection saves: the page docs/selection-report.md with its curves, by one command:
 
-    python -m benchmarks.selection_report [CLIPS] [--method flow] [--shrink 2] [--out docs]
+    python -m benchmarks.selection_report [CLIPS] --shrink 2 --runs build/selection [--out docs]
 
-Simulates every strategy on frames (those without chance once, the others with three seeds), and
-`reach` on frames, rectangles and super-pixels. Without CLIPS: four rendered ones of 100 frames, and
-those in ../shared/data (MASKLOOP_DATA) where they are. `--from FILE…` makes the page of what
-`maskloop simulate --json` wrote, instead of simulating.
+Simulates every strategy on frames (those without chance once, the others with three seeds), with a
+few large and with many small rounds; and `reach` on frames, rectangles and super-pixels. Without
+CLIPS: four rendered ones of 100 frames, and those in ../shared/data (MASKLOOP_DATA) where they are.
+Each run is kept in the folder; one that is there is not made again. `--page` makes none.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
+import itertools
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from backend.evaluation import Report
 from backend.figures import click_curves
-from backend.measurement import document, write_json
-from backend.queries import parse_budget
 from backend.settings import load_settings
-from backend.simulation import prepare, simulate_clip
 from backend.simulation_results import LEVELS
 from backend.workbar import WorkBar
-from model.benchmark import LabelledClip, MaskFiles, find_clips, open_labelled
-from model.synthetic import render_clip
-from selection.granularity import parse_granularity
+from benchmarks.selection_runs import Record, asked_for, known_runs, make_runs, standard
+from model.benchmark import find_clips, open_labelled
 
-HERE = Path(__file__).parent
-DATA = Path(os.environ.get("MASKLOOP_DATA", HERE.parent.parent / "shared" / "data"))
-WITHOUT_CHANCE = ("reach", "uniform", "uncertainty")
-Record = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Shrunk:
-    """Frames or masks of a clip, made smaller by a whole factor."""
-
-    source: Any
-    factor: int
-    interpolation: int
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def read(self, index: int) -> npt.NDArray[np.uint8]:
-        picture = self.source.read(index)
-        size = (picture.shape[1] // self.factor, picture.shape[0] // self.factor)
-        return np.asarray(cv2.resize(picture, size, interpolation=self.interpolation), np.uint8)
-
-
-def standard(data: Path) -> Iterator[LabelledClip]:
-    """The clips that the page is about."""
-    for difficulty in ("easy", "hard"):
-        for seed in (1, 2):
-            drawn = render_clip(100, (320, 240), seed, difficulty)
-            yield LabelledClip(drawn, drawn.masks, drawn.class_names, drawn.name)
-    for folder in ("camvid-15hz", "davis"):
-        if (data / folder).is_dir():
-            yield from map(open_labelled, find_clips(data / folder))
-
-
-def shrunk(clip: LabelledClip, factor: int) -> LabelledClip:
-    """A real clip made smaller; rendered ones are small."""
-    if factor == 1 or not isinstance(clip.masks, MaskFiles):
-        return clip
-    frames = Shrunk(clip.source, factor, cv2.INTER_AREA)
-    masks: Any = Shrunk(clip.masks, factor, cv2.INTER_NEAREST)
-    return LabelledClip(frames, masks, clip.class_names, clip.name)
-
-
-def simulated(clip: LabelledClip, options: argparse.Namespace, report: Report) -> Iterator[Record]:
-    """All runs on a clip."""
-    base = load_settings(method=options.method, finetune_seconds=options.finetune_seconds)
-    ground = prepare(clip, base, report)
-    budget = parse_budget(options.budget)
-    runs = [
-        (name, "frame", seed)
-        for name in options.strategies.split(",")
-        for seed in range(1 if name in WITHOUT_CHANCE else options.seeds)
-    ]
-    runs += [("reach", samples, 0) for samples in options.samples.split(",") if samples != "frame"]
-    for strategy, samples, seed in runs:
-        yield simulate_clip(
-            clip,
-            base.model_copy(update={"strategy": strategy, "seed": seed}),
-            budget,
-            options.rounds,
-            samples=parse_granularity(samples),
-            ground=ground,
-            follow=False,
-            report=report,
-        ).record()
+STRATEGIES = "reach,uniform,hvsa,uncertainty,diversity,random"
+_IN_FIGURE = 6
+"""Strategies that a figure tells apart."""
 
 
 def curve(run: Record) -> npt.NDArray[np.float64]:
@@ -126,21 +55,41 @@ def areas(runs: Sequence[Record]) -> dict[tuple[str, str, int], float]:
 
 
 def area_table(runs: Sequence[Record]) -> list[str]:
-    """Strategies by clip: the area under quality against clicks."""
+    """Strategies by clip: the area under quality against clicks; what the first one leads by."""
     found = areas(runs)
     clips = list(dict.fromkeys(clip for clip, _, _ in found))
     names = list(dict.fromkeys(strategy for _, strategy, _ in found))
     lines = [_row(["clip", *names]), "|---|" + "---|" * len(names)]
     for clip in clips:
         lines.append(_row([clip, *(f"{np.mean(_seeds(found, clip, n)):.4f}" for n in names)]))
-    means, spreads = [], []
+    means, spreads, leads = [], [], []
     for name in names:
         # How much the mean over the clips moves with the seed.
         seeds = min(len(_seeds(found, clip, name)) for clip in clips)
         by_seed = [np.mean([_seeds(found, clip, name)[s] for clip in clips]) for s in range(seeds)]
         means.append(f"**{np.mean(by_seed):.4f}**")
         spreads.append("no chance" if seeds == 1 else f"± {np.std(by_seed, ddof=1):.4f}")
-    return [*lines, _row(["**mean**", *means]), _row(["spread over seeds", *spreads])]
+        leads.append(_lead(found, clips, names[0], name))
+    return [
+        *lines,
+        _row(["**mean**", *means]),
+        _row(["spread over seeds", *spreads]),
+        _row([f"{names[0]} leads by", *leads]),
+    ]
+
+
+def _lead(
+    found: Mapping[tuple[str, str, int], float], clips: Sequence[str], first: str, other: str
+) -> str:
+    """By how much a strategy leads: mean, standard error over the clips, clips where it does."""
+    ahead = [
+        float(np.mean(_seeds(found, clip, first)) - np.mean(_seeds(found, clip, other)))
+        for clip in clips
+    ]
+    if first == other:
+        return ""
+    error = f" ± {np.std(ahead, ddof=1) / np.sqrt(len(ahead)):.4f}" if len(ahead) > 1 else ""
+    return f"{np.mean(ahead):+.4f}{error} ({sum(lead > 0 for lead in ahead)} of {len(ahead)})"
 
 
 def _seeds(found: Mapping[tuple[str, str, int], float], clip: str, name: str) -> list[float]:
@@ -202,113 +151,168 @@ def _row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def page(
-    runs: Sequence[Record], head: Mapping[str, Any], command: str, note: str = ""
-) -> tuple[str, dict[str, str]]:
+def page(runs: Sequence[Record], head: Record, command: str) -> tuple[str, dict[str, str]]:
     """The page, and its figures by file name."""
-    frames = [run for run in runs if run["samples"] == "frame"]
-    by_strategy: dict[str, list[Record]] = {}
-    for run in frames:
-        by_strategy.setdefault(run["strategy"], []).append(run)
-    kinds: dict[str, list[Record]] = {}
-    parts = {run["clip"] for run in runs if run["samples"] != "frame"}
-    for run in runs:
-        if run["strategy"] == "reach" and run["clip"] in parts:
-            kinds.setdefault(run["samples"], []).append(run)
-    figures = {"selection-strategies.svg": click_curves(_curves(by_strategy))}
     settings, machine = head["settings"], head["machine"]
+    size = settings.get("shrink", 1)
+    clips = list(dict.fromkeys(run["clip"] for run in runs))
+    seeds = len({run["seed"] for run in runs})
+    smaller = f" Real clips are at 1/{size} of their width and height." if size > 1 else ""
     lines = [
         "# What selection saves",
         "",
         f"Written by `{command}`, Maskloop {head['version']}, on {machine['cpu']}.",
         "",
         f"A simulated annotator answers with the truth; frames are labelled by the method "
-        f"`{settings['method']}`. Each round asks for {settings['budget']} of a clip's samples, "
-        f"{settings['rounds']} rounds. Clicks are HVSA's boundary clicks (ε = 1), in per cent of "
+        f"`{settings['method']}`. Clicks are HVSA's boundary clicks (ε = 1), in per cent of "
         "labelling every frame by hand; quality is the mIoU over all frames, labelled ones as "
         "labelled. *By hand* is what labelling every frame reaches with contours simplified as "
-        f"the clicks draw them. {note}".strip(),
-        "",
-        "## Strategies, whole frames",
-        "",
-        "![mIoU against clicks, by strategy](images/selection-strategies.svg)",
-        "",
-        "Thick lines are means over clips and seeds, round by round; thin ones are single runs.",
-        "",
-        "Mean mIoU over the clicks that all strategies cover (the area under the curve):",
-        "",
-        *area_table(frames),
-        "",
-        "Clicks, in per cent of all, to reach 95 % of labelling by hand (≤: the first round did;",
-        ">: no round did):",
-        "",
-        *reach_table(by_strategy, 95),
+        f"the clicks draw them. {len(clips)} clips; {seeds} seeds where there is chance.{smaller} "
+        "What this says, and what else was measured: [selection](selection.md#measured).",
     ]
-    if len(kinds) > 1:
-        figures["selection-samples.svg"] = click_curves(_curves(kinds))
+    figures = {}
+    plans = dict.fromkeys(run["plan"] for run in runs if run["samples"] == "frame")
+    for budget, rounds in plans:
+        own = [run for run in runs if run["samples"] == "frame" and run["plan"] == (budget, rounds)]
+        name = f"selection-strategies-{rounds}.svg"
+        figures[name] = click_curves(_curves(own))
         lines += [
             "",
-            "## Frames, rectangles, super-pixels",
+            f"## Strategies, whole frames: {rounds} rounds of {budget}",
+            "",
+            f"![mIoU against clicks, by strategy](images/{name})",
+            "",
+            "Thick lines are means over clips and seeds, round by round; thin ones, over the clips,"
+            " one seed each.",
+            "",
+            "Mean mIoU over the clicks that all strategies cover (the area under the curve):",
+            "",
+            *area_table(own),
+            "",
+            "Clicks, in per cent of all, to reach 95 % of labelling by hand (≤: the first round "
+            "did; >: in",
+            "some run no round did):",
+            "",
+            *reach_table(_grouped(own, "strategy"), 95),
+        ]
+    parts = {(run["clip"], run["plan"]) for run in runs if run["samples"] != "frame"}
+    kinds = [
+        run for run in runs if run["strategy"] == "reach" and (run["clip"], run["plan"]) in parts
+    ]
+    if kinds:
+        groups = _grouped(kinds, "samples")
+        curves = {name: [curve(run) for run in own] for name, own in groups.items()}
+        figures["selection-samples.svg"] = click_curves(curves)
+        rounds_of = ", ".join(
+            f"{rounds} rounds of {share}" for share, rounds in {p for _, p in parts}
+        )
+        lines += [
+            "",
+            f"## Frames, rectangles, super-pixels: {rounds_of}",
             "",
             "![mIoU against clicks, by kind of samples](images/selection-samples.svg)",
             "",
-            "Clicks, in per cent of all, to reach so much of labelling by hand; *corrected*: where "
-            "the masks that are shown are corrected instead of drawn anew, and super-pixels whose "
-            "class is right are left alone:",
+            "Thin lines are single clips. Clicks, in per cent of all, to reach so much of labelling"
+            " by hand; *corrected*: where the masks that are shown are corrected instead of drawn "
+            "anew, and super-pixels whose class is right are left alone:",
             "",
-            *reach_table(kinds),
+            *reach_table(groups),
         ]
     return "\n".join(lines) + "\n", figures
 
 
-def _curves(groups: Mapping[str, Sequence[Record]]) -> dict[str, list[npt.NDArray[np.float64]]]:
-    return {name: [curve(run) for run in runs] for name, runs in groups.items()}
+def _grouped(runs: Iterable[Record], by: str) -> dict[str, list[Record]]:
+    groups: dict[str, list[Record]] = {}
+    for run in runs:
+        groups.setdefault(run[by], []).append(run)
+    return groups
+
+
+def _curves(runs: Sequence[Record]) -> dict[str, list[npt.NDArray[np.float64]]]:
+    """Of each strategy a curve a seed: the means over the clips, round by round."""
+    out = {}
+    for name, own in itertools.islice(_grouped(runs, "strategy").items(), _IN_FIGURE):
+        same = _grouped(own, "seed").values()
+        out[name] = [_mean_curve([curve(run) for run in of_seed]) for of_seed in same]
+    return out
+
+
+def _mean_curve(curves: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    rounds = min(each.shape[1] for each in curves)
+    return np.asarray(np.mean([each[:, :rounds] for each in curves], axis=0))
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("clips", nargs="*", type=Path)
-    parser.add_argument("--from", dest="known", nargs="+", type=Path, default=[])
+    parser.add_argument("--runs", type=Path, required=True, help="Folder that keeps each run.")
+    parser.add_argument("--page", action="store_true", help="Only write the page.")
     parser.add_argument("--method", default="flow")
     parser.add_argument("--finetune-seconds", type=float)
-    parser.add_argument("--strategies", default="reach,uniform,hvsa,random")
-    parser.add_argument("--samples", default="frame,rectangle:16,superpixel:16")
-    parser.add_argument("--budget", default="5%")
-    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--strategies", default=STRATEGIES)
+    parser.add_argument("--samples", default="rectangle:16,superpixel:16")
+    parser.add_argument("--sampled", default="", help="Clips for these, by their last names.")
+    parser.add_argument("--plans", default="10%x3,5%x6", help="Samples a round x rounds.")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--shrink", type=int, default=1, help="Make real clips so much smaller.")
-    parser.add_argument("--note", default="", help="A sentence on how it was run.")
-    parser.add_argument("--json", type=Path, help="Keep the figures here.")
-    parser.add_argument("--out", type=Path, default=HERE.parent / "docs")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "docs")
     return parser.parse_args(arguments)
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _simulate(options: argparse.Namespace) -> None:
+    base = load_settings(method=options.method, finetune_seconds=options.finetune_seconds)
+    plans = [(share, int(rounds)) for share, rounds in map(_plan, _listed(options.plans))]
+    folders = [folder for path in options.clips for folder in find_clips(path)]
+    options.runs.mkdir(parents=True, exist_ok=True)
+    sampled = _listed(options.sampled)
+    with WorkBar(Console(stderr=True)) as bar:
+        for clip in map(open_labelled, folders) if folders else standard():
+            wants_samples = not sampled or clip.name.rsplit("/", 1)[-1] in sampled
+            asked = asked_for(
+                _listed(options.strategies),
+                _listed(options.samples) if wants_samples else [],
+                plans,
+                options.seeds,
+                chance=options.method not in ("flow", "nearest"),
+            )
+            make_runs(clip, asked, base, options.shrink, options.runs, bar.on(clip.name))
+
+
+def _plan(text: str) -> tuple[str, str]:
+    share, cross, rounds = text.partition("x")
+    if not cross or not rounds.isdigit() or int(rounds) < 1:
+        raise ValueError(f"plan {text!r}: expected samples a round x rounds, as in 10%x3")
+    return share, rounds
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
-    base = load_settings(method=options.method, finetune_seconds=options.finetune_seconds)
-    head = document("simulate", {"budget": options.budget, "rounds": options.rounds}, base)
-    runs: list[Record] = []
-    for known in map(json.loads, (path.read_text() for path in options.known)):
-        runs += known["clips"]
-        head = known
-    if not options.known:
-        folders = [folder for path in options.clips for folder in find_clips(path)]
-        clips = map(open_labelled, folders) if folders else standard(DATA)
-        with WorkBar(Console(stderr=True)) as bar:
-            for clip in clips:
-                small = shrunk(clip, options.shrink)
-                for run in simulated(small, options, bar.on(clip.name)):
-                    runs.append(run)
-                    write_json(options.json, {**head, "clips": runs}, last=False)
+    if not options.page:
+        _simulate(options)
     words = sys.argv[1:] if arguments is None else list(arguments)
-    command = ["python -m benchmarks.selection_report", *words]
-    if options.known:
-        command = [command[0], "--from", *(path.name for path in options.known)]
-    text, figures = page(runs, head, " ".join(command), options.note)
+    runs, head = known_runs(options.runs)
+    strategies = _listed(options.strategies)
+    runs.sort(key=lambda run: (_place(run["clip"]), _rank(strategies, run), run["seed"]))
+    said = " ".join(["python -m benchmarks.selection_report", *words])
+    text, figures = page(runs, head, said)
     (options.out / "images").mkdir(parents=True, exist_ok=True)
     for name, svg in figures.items():
         (options.out / "images" / name).write_text(svg + "\n", encoding="utf-8")
     (options.out / "selection-report.md").write_text(text, encoding="utf-8")
+
+
+def _place(clip: str) -> tuple[bool, str]:
+    """Rendered clips first."""
+    return not clip.startswith("rendered/"), clip
+
+
+def _rank(strategies: Sequence[str], run: Record) -> int:
+    name = run["strategy"]
+    return strategies.index(name) if name in strategies else len(strategies)
 
 
 if __name__ == "__main__":

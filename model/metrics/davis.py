@@ -58,6 +58,8 @@ def contour_accuracy(
     if not true.any() or not ours.any():
         return 1.0 if true.any() == ours.any() else 0.0
     reach = tolerance if tolerance >= 1 else math.ceil(tolerance * math.hypot(*truth.shape))
+    box = _around(true | ours)
+    true, ours = true[box], ours[box]
     precision = float(_near(true, reach)[ours].mean())
     recall = float(_near(ours, reach)[true].mean())
     total = precision + recall
@@ -74,6 +76,12 @@ def mask_boundary(mask: Mask) -> Mask:
     right, below, diagonal = wider[:-1, 1:], wider[1:, :-1], wider[1:, 1:]
     out = (mask != right) | (mask != below) | (mask != diagonal)
     return np.asarray(out)
+
+
+def _around(mask: Mask) -> tuple[slice, slice]:
+    """The smallest rectangle that holds all that is set."""
+    down, across = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return slice(down[0], down[-1] + 1), slice(across[0], across[-1] + 1)
 
 
 def _near(contour: Mask, reach: float) -> Mask:

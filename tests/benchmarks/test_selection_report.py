@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.selection_report import area_table, main, reach_table, shrunk
+from benchmarks.selection_report import area_table, main, reach_table
+from benchmarks.selection_runs import Asked, asked_for, made_ready
 from model.benchmark import open_labelled
 from model.synthetic import render_clip, write_clip
 
@@ -47,7 +48,7 @@ def test_the_spread_over_seeds_is_told_where_there_is_chance():
         run("random", [(0, 0.4), (10, 0.4)], seed=0),
         run("random", [(0, 0.6), (10, 0.6)], seed=1),
     ]
-    spread = cells(area_table(runs)[-1])
+    spread = cells(area_table(runs)[-2])
     assert spread == ["spread over seeds", "no chance", f"± {np.std([0.4, 0.6], ddof=1):.4f}"]
 
 
@@ -77,25 +78,82 @@ def folder(tmp_path_factory):
     return folder
 
 
+SMALL = ["--method", "nearest", "--plans", "25%x2,10%x2", "--seeds", "2", "--shrink", "2"]
+CHOSEN = ["--strategies", "reach,uniform,random", "--samples", "superpixel:16"]
+
+
 def test_one_command_writes_the_page_and_its_curves(folder, tmp_path):
-    small = ["--method", "nearest", "--rounds", "2", "--budget", "25%", "--seeds", "2"]
-    kept = tmp_path / "figures.json"
-    samples = ["--samples", "frame,superpixel:16"]
-    main([str(folder), *small, *samples, "--json", str(kept), "--out", str(tmp_path)])
+    runs = tmp_path / "runs"
+    main([str(folder), *SMALL, *CHOSEN, "--runs", str(runs), "--out", str(tmp_path)])
     text = (tmp_path / "selection-report.md").read_text()
-    for name in ("selection-strategies.svg", "selection-samples.svg"):
+    assert "## Strategies, whole frames: 2 rounds of 25%" in text
+    for name in ("selection-strategies-2.svg", "selection-samples.svg"):
         assert f"images/{name}" in text
         assert "<svg" in (tmp_path / "images" / name).read_text()
-    runs = json.loads(kept.read_text())["clips"]
-    # Two without chance, two with two seeds, one with super-pixels.
-    assert len(runs) == 7
-    main(["--from", str(kept), "--out", str(tmp_path / "again")])
+    # Both plans: two strategies without chance, one with two seeds; and super-pixels.
+    made = {path: path.read_text() for path in runs.glob("*.json")}
+    assert len(made) == 2 * 4 + 1
+    main(["--page", "--runs", str(runs), "--out", str(tmp_path / "again"), *CHOSEN])
     again = (tmp_path / "again" / "selection-report.md").read_text()
     assert again.splitlines()[4:] == text.splitlines()[4:]
 
 
+def test_what_was_stopped_goes_on_and_makes_nothing_twice(folder, tmp_path):
+    runs = tmp_path / "runs"
+    command = [str(folder), *SMALL, *CHOSEN, "--runs", str(runs), "--out", str(tmp_path)]
+    main(command)
+    made = {path: path.read_bytes() for path in runs.glob("*.json")}
+    lost = next(path for path in sorted(made) if "random" in path.name)
+    lost.unlink()
+    main(command)
+    for path, content in made.items():
+        if path != lost:
+            assert path.read_bytes() == content
+    (was,) = json.loads(made[lost])["clips"]
+    (now,) = json.loads(lost.read_text())["clips"]
+    for before, after in zip(was["rounds"], now["rounds"], strict=True):
+        assert {**before, "seconds": 0} == {**after, "seconds": 0}
+
+
+def test_refuses_a_folder_of_other_runs(folder, tmp_path):
+    command = [str(folder), *SMALL, *CHOSEN, "--runs", str(tmp_path), "--out", str(tmp_path)]
+    main(command)
+    with pytest.raises(ValueError, match="was made with shrink 2, and now 1 is asked for"):
+        main([*command, "--shrink", "1"])
+
+
+def test_a_page_needs_runs(tmp_path):
+    with pytest.raises(ValueError, match="holds no runs"):
+        main(["--page", "--runs", str(tmp_path)])
+
+
+@pytest.mark.parametrize("plan", ["10%", "10%x", "10%x0", "x"])
+def test_refuses_a_plan_that_is_none(plan, tmp_path):
+    with pytest.raises(ValueError, match="expected samples a round x rounds"):
+        main(["--plans", plan, "--runs", str(tmp_path)])
+
+
+def test_each_run_has_a_file_of_its_own():
+    asked = asked_for(
+        ["reach", "random"], ["superpixel:16"], [("10%", 3), ("5%", 6)], 3, chance=False
+    )
+    assert len({run.file("davis/cows") for run in asked}) == len(asked) == 2 * (1 + 3) + 1
+    assert asked[-1] == Asked("reach", "superpixel:16", 0, "5%", 6)
+    trained = asked_for(["reach"], [], [("10%", 3)], 3, chance=True)
+    assert [run.seed for run in trained] == [0, 1, 2]
+
+
+def test_by_how_much_the_first_strategy_leads():
+    runs = [
+        *(run("reach", [(0, q), (10, q)], clip=clip) for clip, q in (("a", 0.9), ("b", 0.7))),
+        *(run("uniform", [(0, q), (10, q)], clip=clip) for clip, q in (("a", 0.6), ("b", 0.8))),
+    ]
+    # +0.3 and -0.1: the mean is 0.1, the standard error 0.2.
+    assert cells(area_table(runs)[-1]) == ["reach leads by", "", "+0.1000 ± 0.2000 (1 of 2)"]
+
+
 def test_real_clips_are_made_smaller(folder):
-    clip = shrunk(open_labelled(folder), 2)
+    clip = made_ready(open_labelled(folder), 2)
     assert clip.source.read(3).shape == (24, 32, 3)
     assert clip.masks.read(3).shape == (24, 32)
     assert set(np.unique(clip.masks.read(3))) <= set(range(len(clip.class_names)))
