@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from model.blend import FrameResult
 from model.clip import FrameSource
 from model.flow import FlowEstimator
-from model.keyframes import IGNORE, check_keys
+from model.keyframes import check_keys
+from model.metrics.regions import confusion, mean_iou
 from model.propagate import Evidence, mix
 from model.settings import PropagationSettings
 from model.walk import Walk
@@ -20,10 +21,8 @@ __all__ = [
     "EVIDENCE_WEIGHTS",
     "WORTH",
     "HeldOut",
-    "confusion",
     "evidence_weight",
     "hold_out",
-    "mean_iou",
 ]
 
 EVIDENCE_WEIGHTS = (0.0, 0.25, 0.5, 0.75)
@@ -115,10 +114,11 @@ def evidence_weight(
         return 0.0
     scores = []
     for weight in EVIDENCE_WEIGHTS:
-        counts = np.zeros((num_classes, num_classes), np.int64)
-        for record in records:
-            counts += confusion(record.truth, record.mixed(weight, settings).mask, num_classes)
-        scores.append(mean_iou(counts))
+        counts = [
+            confusion(record.truth, record.mixed(weight, settings).mask, num_classes)
+            for record in records
+        ]
+        scores.append(mean_iou(np.sum(counts, axis=0)) or 0.0)
     if max(scores) < scores[0] + WORTH:
         return 0.0
     return next(
@@ -126,19 +126,3 @@ def evidence_weight(
         for weight, score in zip(EVIDENCE_WEIGHTS, scores, strict=True)
         if score >= max(scores) - WORTH
     )
-
-
-def confusion(
-    truth: NDArray[np.uint8], predicted: NDArray[np.uint8], num_classes: int
-) -> NDArray[np.int64]:
-    """Pixels of each class (rows) by what they are said to be; (K, K), ignored ones left out."""
-    valid = truth != IGNORE
-    pairs = truth[valid].astype(np.int64) * num_classes + predicted[valid]
-    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
-
-
-def mean_iou(counts: NDArray[np.int64]) -> float:
-    """The mean IoU of a confusion matrix, over the classes that occur."""
-    hit = np.diagonal(counts).astype(np.float64)
-    union = counts.sum(axis=0) + counts.sum(axis=1) - hit
-    return float((hit[union > 0] / union[union > 0]).mean())

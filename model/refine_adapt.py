@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model.heldout import WORTH, HeldOut, confusion, mean_iou
+from model.heldout import WORTH, HeldOut
+from model.metrics.regions import confusion, mean_iou
 from model.refine import Refinement, RefineNet
 from model.refine_teaching import Lesson, lessons, teach
 from model.settings import PropagationSettings
@@ -106,7 +107,7 @@ def _scores(
     cases: Sequence[_Case], networks: Sequence[RefineNet], num_classes: int, shares: set[float]
 ) -> dict[float, float]:
     """The mIoU over the cases, each refined by its network, by share."""
-    counts = {share: np.zeros((num_classes, num_classes), np.int64) for share in sorted(shares)}
+    counts = {share: np.zeros((num_classes, num_classes + 1), np.int64) for share in sorted(shares)}
     for case, network in zip(cases, networks, strict=True):
         before = case.result.probabilities
         change = Refinement(network, 1.0, case.weight)(case.result, case.evidence).probabilities
@@ -114,4 +115,4 @@ def _scores(
         for share, total in counts.items():
             mask = (before + np.float32(share) * change).argmax(axis=0).astype(np.uint8)
             total += confusion(case.truth, mask, num_classes)
-    return {share: mean_iou(total) for share, total in counts.items()}
+    return {share: mean_iou(total) or 0.0 for share, total in counts.items()}

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from model.batches import training_size
 from model.clip import FrameSource
 from model.flow import FlowEstimator
+from model.metrics.regions import VOID, confusion, ious
 from model.propagate import Evidence
 from model.selftraining import carry_labels
 
@@ -81,20 +82,15 @@ def agreement(
     carried = carry_labels(
         read, len(source), masks, num_classes, flow=flow, most=_FRAMES, enough=enough
     )
-    table = np.zeros((num_classes, num_classes), np.int64)
+    counts = np.zeros((num_classes, num_classes + 1), np.int64)
     for index, labels in carried.items():
         sure = labels.weight >= _SURE
         if index in keys or not sure.any():
             continue
-        seen = evidence(index, read(index)).argmax(axis=0)
-        pairs = labels.mask[sure].astype(np.intp) * num_classes + seen[sure]
-        table += np.bincount(pairs, minlength=table.size).reshape(table.shape)
-    there = table.sum(axis=1) > 0
-    if not there.any():
-        return None
-    hits = np.diagonal(table)
-    union = table.sum(axis=0) + table.sum(axis=1) - hits
-    return float((hits[there] / union[there]).mean())
+        seen = evidence(index, read(index)).argmax(axis=0).astype(np.uint8)
+        counts += confusion(np.where(sure, labels.mask, np.uint8(VOID)), seen, num_classes)
+    there = counts.sum(axis=1) > 0
+    return float(ious(counts)[there].mean()) if there.any() else None
 
 
 def unjudged_weight(agreed: float | None) -> float:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model.flow import DISFlow
-from model.heldout import confusion, evidence_weight, hold_out, mean_iou
+from model.heldout import evidence_weight, hold_out
 from model.settings import PropagationSettings
 from tests.model.moving import MovingClip
 
@@ -63,9 +63,3 @@ def test_one_key_frame_says_nothing():
 def test_a_frame_without_a_label_cannot_be_held_out():
     with pytest.raises(ValueError, match="frame 5 is to be held out but is not labelled"):
         _held_out(MovingClip(), (5,), 0, 4)
-
-
-def test_mean_iou_counts_labelled_pixels_of_classes_that_occur():
-    truth = np.array([[0, 0, 1, 255]], np.uint8)
-    said = np.array([[0, 1, 1, 2]], np.uint8)
-    assert mean_iou(confusion(truth, said, 3)) == pytest.approx((1 / 2 + 1 / 2) / 2)

@@ -12,7 +12,7 @@ import torch
 
 from model.blend import FrameResult
 from model.flow import DISFlow
-from model.heldout import confusion, mean_iou
+from model.metrics import confusion, mean_iou
 from model.propagate import propagate
 from model.refine import WEIGHTS, Refinement, RefineNet, load_refiner, refined
 from model.refine_teaching import lessons, teach

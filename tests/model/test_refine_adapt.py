@@ -11,7 +11,8 @@ import torch
 
 from model import refine_adapt
 from model.flow import DISFlow
-from model.heldout import HeldOut, confusion, hold_out, mean_iou
+from model.heldout import HeldOut, hold_out
+from model.metrics import confusion, mean_iou
 from model.refine import Refinement, RefineNet
 from model.refine_adapt import adapt
 from model.refine_training import imitated
@@ -52,7 +53,7 @@ def _adapt(network: RefineNet, seconds: float, records=None, share: float = 0.5)
 
 
 def _score(refinement: Refinement) -> float:
-    counts = np.zeros((COUNT, COUNT), np.int64)
+    counts = np.zeros((COUNT, COUNT + 1), np.int64)
     for record in _records():
         mixed = record.mixed(0.5, SETTINGS)
         mask = refinement(mixed, record.evidence).mask

@@ -7,6 +7,7 @@ import pytest
 from model.benchmark import open_labelled
 from model.clip import FrameSource
 from model.flow import DISFlow
+from model.metrics import confusion, mean_iou
 from model.propagate import nearest, propagate
 from model.synthetic import DIFFICULTIES, render_clip, write_clip
 from model.warp import identity_map, sample
@@ -114,13 +115,8 @@ def test_copying_is_far_worse_than_propagation_on_the_demos_clip():
     keys = {index: clip.mask(index) for index in (10, 30, 50)}
 
     def quality(results):
-        totals = np.zeros((count, count), np.int64)
-        for result in results:
-            if not result.is_key:
-                pairs = clip.mask(result.index).ravel().astype(int) * count + result.mask.ravel()
-                totals += np.bincount(pairs, minlength=count**2).reshape(count, count)
-        right = np.diagonal(totals)
-        return (right / (totals.sum(0) + totals.sum(1) - right)).mean()
+        counts = [confusion(clip.mask(r.index), r.mask, count) for r in results if not r.is_key]
+        return mean_iou(np.sum(counts, axis=0))
 
     copied = quality(nearest(clip, keys, count))
     assert quality(propagate(clip, keys, count, flow=DISFlow("fast"))) > copied + 0.1
