@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -22,9 +21,9 @@ import torch
 
 from backend.keyframes import parse_keys
 from benchmarks.run import DATA
-from model import finetune as training
 from model.batches import to_tensor, training_size
 from model.benchmark import open_labelled
+from model.finetune import finetune
 from model.flow import DISFlow
 from model.metrics.regions import confusion, mean_iou
 from model.metrics.temporal import TemporalConsistency
@@ -107,7 +106,9 @@ def train(clip: Small, seconds: float, seed: int, weight: float) -> tuple[Segmen
         "fast", seconds=seconds, seed=seed, consistency=weight, max_pixels=clip.read(0)[..., 0].size
     )
     labels = {index: clip.masks[index] for index in clip.keys}
-    done = training.finetune(network, clip, labels, flow=DISFlow(), settings=settings)
+    done = finetune(
+        network, clip, labels, flow=DISFlow(), settings=settings, clock=time.process_time
+    )
     return network, done.steps
 
 
@@ -119,7 +120,6 @@ def main() -> None:
     parser.add_argument("--pixels", type=int, default=FinetuneSettings().max_pixels)
     parser.add_argument("--step", type=int, default=3, help="score every k-th unlabelled frame")
     given = parser.parse_args()
-    training.time = SimpleNamespace(monotonic=time.process_time)  # type: ignore[assignment]
     print("| clip | λ = 0: mIoU / TC | λ = 1: mIoU / TC | steps |\n|---|---|---|---|")
     means = []
     for name in given.clips.split(","):

@@ -3,6 +3,9 @@
 Every process draws batches of its own; gradients are averaged (DistributedDataParallel), so all
 take the same step. The first process decides for all: how many steps there is time for, and when
 to stop.
+
+`torchrun` tells a process its place in environment variables and no other way, so this module
+reads them (`WORLD_SIZE`, `LOCAL_RANK`; `torch.distributed` the rest).
 """
 
 from __future__ import annotations

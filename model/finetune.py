@@ -93,6 +93,7 @@ def finetune(
     held_out: Mapping[int, NDArray[np.uint8]] | None = None,
     resume: Path | None = None,
     progress: Callable[[FinetuneProgress], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> FinetuneReport:
     """Fine-tune `network` in place on one clip.
 
@@ -112,6 +113,8 @@ def finetune(
             Where the same training was interrupted before, it goes on from there, and ends as it
             would have.
         progress: Called after each epoch.
+        clock: Tells the seconds that `settings.seconds` limits, from any start; measurements on a
+            shared machine give `time.process_time`.
 
     Returns:
         What was done. The network is left in evaluation mode on `settings.device`.
@@ -120,7 +123,8 @@ def finetune(
         ValueError: The labels do not fit the clip or the network.
         ClipError: A frame cannot be read.
     """
-    return _Training(network, source, labels, flow, settings, held_out, resume).run(progress)
+    training = _Training(network, source, labels, flow, settings, held_out, resume, clock)
+    return training.run(progress)
 
 
 class _Training:
@@ -133,8 +137,10 @@ class _Training:
         settings: FinetuneSettings,
         held_out: Mapping[int, NDArray[np.uint8]] | None = None,
         resume: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.started = time.monotonic()
+        self.clock = clock
+        self.started = clock()
         self.settings = settings
         self.device = torch.device(settings.device)
         self.crew = Crew(self.device)
@@ -209,7 +215,7 @@ class _Training:
                 sums, since = {}, 0
                 if progress is not None:
                     progress(self._progress(step, losses))
-        elapsed = time.monotonic() - self.started
+        elapsed = self.clock() - self.started
         stopped = self._stopped(step, diverged)
         return FinetuneReport(step, self.wanted, elapsed, losses, stopped, tuple(notes))
 
@@ -236,7 +242,7 @@ class _Training:
                 step=step,
                 planned=self.planned,
                 end=self.end,
-                elapsed=time.monotonic() - self.started,
+                elapsed=self.clock() - self.started,
                 best=self.held_out.best if self.held_out is not None else 0.0,
                 stale=self.held_out.stale if self.held_out is not None else 0,
             )
@@ -253,7 +259,7 @@ class _Training:
 
     def _replan(self, step: int) -> None:
         """Plan as many of the wanted steps as there is time for, at the recent steps' pace."""
-        elapsed = time.monotonic() - self.started
+        elapsed = self.clock() - self.started
         taken, self.elapsed = elapsed - self.elapsed, elapsed
         self.pace = taken if step <= _WARM_UP else self.pace + 0.1 * (taken - self.pace)
         left = self.settings.seconds - elapsed
@@ -299,7 +305,7 @@ class _Training:
             group["lr"] = rate * group["share"]
 
     def _carried_enough(self) -> bool:
-        elapsed = time.monotonic() - self.started
+        elapsed = self.clock() - self.started
         return elapsed > _CARRYING * self.settings.seconds
 
     def _snapshot(self) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ import pytest
 import torch
 
 from model import earlystop
-from model import finetune as module
 from model.finetune import FinetuneProgress, FinetuneReport, finetune
 from model.flow import DISFlow
 from model.inference import NetworkEvidence
@@ -35,7 +35,7 @@ def _run(
     network: Segmenter, clip: MovingClip, keys: tuple[int, ...] = (0, 6, 11), **changes: Any
 ) -> FinetuneReport:
     progress, resume = changes.pop("progress", None), changes.pop("resume", None)
-    held_out = changes.pop("held_out", None)
+    held_out, clock = changes.pop("held_out", None), changes.pop("clock", time.monotonic)
     return finetune(
         network,
         clip,
@@ -45,6 +45,7 @@ def _run(
         held_out=held_out,
         resume=resume,
         progress=progress,
+        clock=clock,
     )
 
 
@@ -174,7 +175,7 @@ class _Clock:
     def __init__(self, step: float) -> None:
         self.now, self.step = 0.0, step
 
-    def monotonic(self) -> float:
+    def __call__(self) -> float:
         self.now += self.step
         return self.now
 
@@ -191,8 +192,8 @@ def test_time_is_kept_and_the_learning_rate_still_falls(
         return take(self, *rest)
 
     monkeypatch.setattr(Muon, "step", step)
-    monkeypatch.setattr(module, "time", _Clock(0.5))
-    report = _run(_network(), MovingClip(), (0,), epochs=100, seconds=seconds, warm_up=2)
+    how = {"epochs": 100, "seconds": seconds, "warm_up": 2}
+    report = _run(_network(), MovingClip(), (0,), clock=_Clock(0.5), **how)
     assert report.stopped == "time"
     assert report.planned == 400
     assert 1 <= report.steps <= 1 + seconds / 0.5
