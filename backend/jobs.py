@@ -132,13 +132,20 @@ class Foreman:
         return left <= 0, max(left, 0.0)
 
     def _asks_anew(self, project: Project) -> bool:
-        """Whether the labelling configuration asks for other samples than the last round did."""
+        """Whether the project asks for other masks or samples than the last round made: other
+        labels, tags, samples, or other wishes of its tasks."""
         done = [row for row in self.store.rounds(project.id) if row.state == "done"]
         try:
             asks = asks_for(parse_label_config(project.label_config))
         except LabelConfigError:
             return False
-        return bool(done) and done[-1].figures.get("asks", asks_for(None)) != asks
+        if not done or not self.store.frames(project.id):
+            return False
+        figures = done[-1].figures
+        # Rounds of 0.1.0 did not note the terms.
+        terms = figures.get("terms")
+        other = terms is not None and project.terms is not None and terms != project.terms
+        return bool(other or figures.get("asks", asks_for(None)) != asks)
 
     def _is_full(self, project_id: int, labels: int) -> bool:
         """Whether a round's budget is in, counted in clicks or in samples."""

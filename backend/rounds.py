@@ -29,7 +29,8 @@ from backend.publish import publish
 from backend.quality import expected_of_project, for_people
 from backend.retention import kept_versions
 from backend.roundfiles import ClipRecord, RoundFiles
-from backend.samplework import ClipSamples, ask, valued_by_samples
+from backend.roundprogress import Run
+from backend.samplework import ClipSamples, ask, asked_first, valued_by_samples
 from backend.settings import Settings
 from backend.snapshot import ClipSnapshot, Snapshot
 from backend.store import Store
@@ -45,8 +46,6 @@ log = logging.getLogger(__name__)
 
 # What fails one clip without ending the round for the others.
 _CLIP_ERRORS = (MediaError, ClipError, ValueError)
-
-_REPORT_SECONDS = 0.5
 
 
 class ClipFailedError(RuntimeError):
@@ -83,7 +82,7 @@ class RoundRunner:
             NothingToServeError: When the project has no usable configuration or no frames.
             StudioError: When Label Studio can't be asked or refuses.
         """
-        steps: dict[str, Callable[[_Run], None]] = {
+        steps: dict[str, Callable[[Run], None]] = {
             "collect": self._collect,
             "finetune": self._finetune,
             "propagate": self._propagate,
@@ -95,7 +94,7 @@ class RoundRunner:
         done = 0 if row.finished_step is None else names.index(row.finished_step) + 1
         for name in names[done:]:
             log.info("project %d: %s: %s", row.project_id, row.version, name)
-            run = _Run(self.store, row, files, name)
+            run = Run(self.store, row, files, name)
             run.report(0.0)
             steps[name](run)
             self.store.set_round(row.id, finished_step=name)
@@ -115,7 +114,7 @@ class RoundRunner:
 
     # Steps --------------------------------------------------------------------------------------
 
-    def _collect(self, run: _Run) -> None:
+    def _collect(self, run: Run) -> None:
         view = look(self.studio, run.row.project_id)
         remember(self.store, run.row.project_id, view)
         if view.config is not None:
@@ -146,10 +145,10 @@ class RoundRunner:
         run.files.write_snapshot(snapshot)
         inside = {clip.name: clip.inside for clip in snapshot.clips if clip.is_task}
         asks = asks_for(view.config)
-        run.figures(class_names=snapshot.class_names, inside=inside, asks=asks)
+        run.figures(class_names=snapshot.class_names, inside=inside, asks=asks, terms=view.terms)
         self.store.set_round(run.row.id, labels=snapshot.key_frames)
 
-    def _finetune(self, run: _Run) -> None:
+    def _finetune(self, run: Run) -> None:
         snapshot = run.files.read_snapshot()
         todo = [clip for clip in snapshot.clips if clip.key_frames and clip.reused_from is None]
         fits: dict[str, Any] = {}
@@ -164,7 +163,7 @@ class RoundRunner:
                 )
         run.figures(fits=fits)
 
-    def _propagate(self, run: _Run) -> None:
+    def _propagate(self, run: Run) -> None:
         snapshot = run.files.read_snapshot()
         total = sum(len(clip) for clip in snapshot.clips)
         before = 0
@@ -183,7 +182,7 @@ class RoundRunner:
             run.report(before / total)
         self._check_not_all_failed(run, snapshot)
 
-    def _select(self, run: _Run) -> None:
+    def _select(self, run: Run) -> None:
         snapshot = run.files.read_snapshot()
         records = [self._record(run, snapshot, clip) for clip in snapshot.clips]
         states = [
@@ -213,10 +212,11 @@ class RoundRunner:
             expected_miou=expected_of_project(records),
             chosen=chosen,
             samples_asked=asked,
+            samples_of=asked_first(samples, [(each.clip, each.frame) for each in order]),
             first_frames=first_frames(snapshot, [(each.clip, each.frame) for each in order]),
         )
 
-    def _publish(self, run: _Run) -> None:
+    def _publish(self, run: Run) -> None:
         self._show(run.row, run.report)
 
     # What the steps share -----------------------------------------------------------------------
@@ -232,7 +232,7 @@ class RoundRunner:
             progress=progress,
         )
 
-    def _shown(self, run: _Run, label_config: str, task_id: int) -> list[dict[str, Any]]:
+    def _shown(self, run: Run, label_config: str, task_id: int) -> list[dict[str, Any]]:
         """The result that people were shown of a task."""
         row = self.store.published_round(run.row.project_id)
         answers = self._answers.of_round(row, label_config, [task_id]) if row else ()
@@ -242,11 +242,11 @@ class RoundRunner:
     def _answers(self) -> Answers:
         return Answers(self.store, self.artifacts, self.settings.encode_options)
 
-    def _work(self, run: _Run, snapshot: Snapshot, clip: ClipSnapshot) -> ClipWork:
+    def _work(self, run: Run, snapshot: Snapshot, clip: ClipSnapshot) -> ClipWork:
         return ClipWork(run.files, clip, self.media, self.settings, snapshot.queries)
 
     def _samples(
-        self, run: _Run, snapshot: Snapshot, records: Sequence[ClipRecord]
+        self, run: Run, snapshot: Snapshot, records: Sequence[ClipRecord]
     ) -> dict[int, ClipSamples]:
         """The rectangles or super-pixels of clips that have masks, by the clip's index."""
         pairs = zip(snapshot.clips, records, strict=True)
@@ -254,7 +254,7 @@ class RoundRunner:
         return {index: each for index, each in enumerate(parts) if each is not None}
 
     def _state(
-        self, run: _Run, snapshot: Snapshot, clip: ClipSnapshot, record: ClipRecord
+        self, run: Run, snapshot: Snapshot, clip: ClipSnapshot, record: ClipRecord
     ) -> ClipState:
         labelled = np.zeros(len(clip), dtype=bool)
         labelled[[*clip.labelled, *clip.done]] = True
@@ -278,7 +278,7 @@ class RoundRunner:
             return state
 
     @contextmanager
-    def _contained(self, run: _Run, clip: ClipSnapshot) -> Iterator[None]:
+    def _contained(self, run: Run, clip: ClipSnapshot) -> Iterator[None]:
         """Keep one clip's failure from ending the round for the others.
 
         The clip keeps the masks of the round before; it is tried again later.
@@ -293,7 +293,7 @@ class RoundRunner:
             if previous is not None:
                 run.files.reuse_masks(previous[0], clip.keys)
 
-    def _check_not_all_failed(self, run: _Run, snapshot: Snapshot) -> None:
+    def _check_not_all_failed(self, run: Run, snapshot: Snapshot) -> None:
         failed: dict[str, str] = run.known_figures().get("failed", {})
         labelled = [clip.name for clip in snapshot.clips if clip.key_frames]
         if labelled and all(name in failed for name in labelled):
@@ -313,18 +313,21 @@ class RoundRunner:
         clicks = sum(n for task, (label, n) in efforts.items() if known.get(task) == (True, label))
         kind = str(snapshot.queries.granularity) if snapshot.queries else "frame"
         figures = {**(done.figures if done else {}), "clicks": clicks, "granularity": kind}
+        if failed:  # What has changed is still to be done.
+            last = self.store.published_round(row.project_id)
+            figures["terms"] = last.figures.get("terms") if last else None
         self.store.set_round(row.id, figures=figures)
         known |= {int(task): (True, digest) for task, digest in snapshot.set_aside.items()}
         self.store.finish_round(row.id, known, failure=_failure(failed) if failed else None)
         self._prune(row)
 
-    def _record(self, run: _Run, snapshot: Snapshot, clip: ClipSnapshot) -> ClipRecord:
+    def _record(self, run: Run, snapshot: Snapshot, clip: ClipSnapshot) -> ClipRecord:
         if run.files.has_record(clip.name):
             return run.files.read_record(clip.name)
         # The clip failed: as uncertain as can be.
         return ClipRecord.unknown(len(clip), len(clip.class_names))
 
-    def _previous(self, run: _Run) -> tuple[RoundFiles, Snapshot] | None:
+    def _previous(self, run: Run) -> tuple[RoundFiles, Snapshot] | None:
         """The round whose version is shown: the last one, or the one that was gone back to."""
         last = self.store.published_round(run.row.project_id)
         if last is None:
@@ -332,7 +335,7 @@ class RoundRunner:
         files = RoundFiles(self.artifacts, run.row.project_id, last.version)
         return (files, files.read_snapshot()) if files.has_snapshot() else None
 
-    def _find_unchanged(self, run: _Run, snapshot: Snapshot) -> None:
+    def _find_unchanged(self, run: Run, snapshot: Snapshot) -> None:
         previous = self._previous(run)
         if previous is None:
             return
@@ -342,7 +345,7 @@ class RoundRunner:
             if known.get(clip.name) == clip.digest and files.has_record(clip.name):
                 clip.reused_from = files.version
 
-    def _earlier_networks(self, run: _Run, clip: ClipSnapshot) -> list[Path]:
+    def _earlier_networks(self, run: Run, clip: ClipSnapshot) -> list[Path]:
         """Networks to go on from: of the version that is shown, then of older ones."""
         shown = self.store.published_round(run.row.project_id)
         rounds = [row for row in self.store.rounds(run.row.project_id) if row.state == "done"]
@@ -370,28 +373,3 @@ def _failure(failed: Mapping[str, str]) -> str:
         f"Clip {name!r} keeps its earlier masks and is tried again: {sentence}"
         for name, sentence in failed.items()
     )
-
-
-@dataclass(slots=True)
-class _Run:
-    """A round on its way: reports progress to the store, at most twice a second."""
-
-    store: Store
-    row: Round
-    files: RoundFiles
-    step: str
-    _reported: float = 0.0
-
-    def report(self, share: float, note: str = "") -> None:
-        now = time.monotonic()
-        if 0.0 < share < 1.0 and now - self._reported < _REPORT_SECONDS:
-            return
-        self._reported = now
-        self.store.set_round(self.row.id, step=self.step, share=min(share, 1.0), note=note)
-
-    def known_figures(self) -> dict[str, Any]:
-        row = self.store.round(self.row.id)
-        return dict(row.figures) if row else {}
-
-    def figures(self, **values: Any) -> None:
-        self.store.set_round(self.row.id, figures={**self.known_figures(), **values})

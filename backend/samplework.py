@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import find_objects
 
 from backend.artifacts import ArtifactError, folder_name
 from backend.order import ClipState
@@ -22,7 +24,9 @@ from selection.asking import SamplePool, choose_samples, labelled_samples
 from selection.granularity import partition
 from selection.samples import FrameSamples, describe
 
-__all__ = ["ClipSamples", "ask", "valued_by_samples"]
+__all__ = ["ClipSamples", "ask", "asked_first", "valued_by_samples"]
+
+_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,16 @@ class ClipSamples:
         """Ask for these samples of a frame."""
         self._keep(index, self._partition(index), chosen)
 
+    def asked(self, index: int) -> list[list[int]]:
+        """Where a frame's samples that are asked for are: ``[left, top, right, bottom]`` of each in
+        pixels, right and bottom beyond the last one; empty where none is."""
+        try:
+            numbers = self.files.artifacts.read_mask(self.files.query_key(self.clip.keys[index]))
+        except ArtifactError:
+            return []
+        found = [place for place in find_objects(numbers) if place is not None]
+        return [[x.start, y.start, x.stop, y.stop] for y, x in found]
+
     def _partition(self, index: int) -> npt.NDArray[np.int32]:
         """A frame's samples; super-pixels, which take a third of a second, are kept for later."""
         granularity = self.layer.granularity
@@ -203,3 +217,23 @@ def ask(
     for (clip, frame), numbers in chosen.items():
         clips[clip].ask(frame, numbers)
     return sum(map(len, chosen.values()))
+
+
+def asked_first(
+    clips: Mapping[int, ClipSamples], frames: Iterable[tuple[int, int]]
+) -> dict[str, list[list[int]]]:
+    """Which samples are asked for on the frames that are labelled next, for people.
+
+    Args:
+        clips: The samples of each clip that has masks, by the clip's index.
+        frames: (clip, frame) in the order in which they are to be labelled.
+
+    Returns:
+        The boxes of `ClipSamples.asked` by task id; whole frames are left out.
+    """
+    found = {}
+    for clip, frame in islice(frames, _TOLD):
+        boxes = clips[clip].asked(frame) if clip in clips else []
+        if boxes:
+            found[str(clips[clip].clip.task_ids[frame])] = boxes
+    return found

@@ -66,6 +66,7 @@ def _project(store: Store, settings: Settings, project: Project) -> dict[str, An
         **_until_round(store, settings, project.id, changed),
         **_quality(settings, published, upcoming),
         "recommendation": recommendation(settings, rounds),
+        "asks_for": published.figures.get("asks", "frame") if published else None,
         "next_tasks": upcoming,
         "round": _running(running) if running else None,
         "rounds": [_past(row) for row in rounds[-_HISTORY:] if row.state != "running"],
@@ -163,7 +164,9 @@ def _next_tasks(
     frames: Iterable[Frame], predictions: dict[int, Prediction], published: Round | None
 ) -> list[dict[str, Any]]:
     """What to label next; of a task with several frames, also which of them first."""
-    first: dict[str, list[int]] = published.figures.get("first_frames", {}) if published else {}
+    figures: dict[str, Any] = published.figures if published else {}
+    first: dict[str, list[int]] = figures.get("first_frames", {})
+    boxes: dict[str, list[list[int]]] = figures.get("samples_of", {})
     places = {frame.task_id: frame for frame in frames}
     listed = []
     for task_id in predictions:
@@ -173,6 +176,7 @@ def _next_tasks(
                 place: dict[str, Any] = {"frames_first": first[str(task_id)]}
             else:
                 place = {"frame": frame.position}
+            place["samples"] = boxes.get(str(task_id))
             expected = predictions[task_id].quality
             listed.append({"task": task_id, "clip": frame.clip, **place, "expected_miou": expected})
             if len(listed) == _NEXT:
@@ -200,6 +204,7 @@ def _past(row: Round) -> dict[str, Any]:
         "model_version": row.version,
         "state": row.state,
         "labels": row.labels,
+        "samples_asked": row.figures.get("samples_asked"),
         "seconds": seconds,
         "finished_at": _time(row.finished_at),
         "error": row.error,

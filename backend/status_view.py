@@ -10,6 +10,10 @@ from rich.table import Table
 
 __all__ = ["missing", "show_status"]
 
+# How many of the next tasks are shown, and how many samples of each.
+_TASKS = 5
+_BOXES = 8
+
 
 def show_status(status: dict[str, Any], console: Console) -> None:
     """Print what `backend.status.status_of` tells.
@@ -44,6 +48,18 @@ def _recommended(advice: dict[str, Any]) -> str:
     return f"{what}: {advice['reason']} Labelled so far: {', '.join(spent)}."
 
 
+def _next(task: dict[str, Any]) -> tuple[str, ...]:
+    """A row of what to label next."""
+    frames = [task["frame"]] if "frame" in task else task["frames_first"]
+    boxes = task["samples"] or []
+    places = ", ".join(
+        f"x {left}–{right} y {top}–{low}" for left, top, right, low in boxes[:_BOXES]
+    )
+    more = f" and {len(boxes) - _BOXES} more" if len(boxes) > _BOXES else ""
+    what = f"{places}{more}" if boxes else "all of it"
+    return (str(task["task"]), escape(task["clip"]), ", ".join(map(str, frames)), what)
+
+
 def _show_project(project: dict[str, Any], console: Console) -> None:
     title = escape(f"Project {project['id']}: {project['title'] or '(no title yet)'}")
     console.print(f"[bold]{title}[/], model version {project['model_version'] or 'none yet'}")
@@ -67,6 +83,11 @@ def _show_project(project: dict[str, Any], console: Console) -> None:
         console.print(escape(project["advice"]))
     if project["recommendation"]:
         console.print(escape(_recommended(project["recommendation"])))
+    if project["next_tasks"]:
+        table = Table("next task", "clip", "frame", "what to label", box=None, pad_edge=False)
+        for task in project["next_tasks"][:_TASKS]:
+            table.add_row(*_next(task))
+        console.print(table)
     for note in (note for clip in project["clips"] for note in clip["notes"]):
         console.print(escape(note))
     for spot in (spot for clip in project["clips"] for spot in clip["spots"]):

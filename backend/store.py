@@ -12,7 +12,8 @@ from sqlalchemy import create_engine, delete, event, func, select, update
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.orm import Session, sessionmaker
 
-from backend.tables import Base, Effort, Frame, Prediction, Project, Round
+from backend.schema import prepare
+from backend.tables import Effort, Frame, Prediction, Project, Round
 
 __all__ = ["Store"]
 
@@ -24,6 +25,9 @@ class Store:
 
     Args:
         url: SQLAlchemy URL. A SQLite file's folder is created, and the file put in WAL mode.
+
+    Raises:
+        StoreError: When a newer Maskloop made the store.
     """
 
     def __init__(self, url: str) -> None:
@@ -31,7 +35,7 @@ class Store:
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         self.engine = _engine(url)
-        Base.metadata.create_all(self.engine)
+        prepare(self.engine)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     @contextmanager
@@ -134,6 +138,11 @@ class Store:
             query = select(Frame).where(Frame.project_id == project_id)
             known = {frame.task_id: frame for frame in session.scalars(query)}
             changed = False
+            # Ids are Label Studio's. Where another project has one, it is of a Label Studio that
+            # was there before, or of a project that is gone.
+            new = [values["task_id"] for values in seen if values["task_id"] not in known]
+            for start in range(0, len(new), 500):
+                session.execute(delete(Frame).where(Frame.task_id.in_(new[start : start + 500])))
             for values in seen:
                 frame = known.pop(values["task_id"], None)
                 if frame is None:

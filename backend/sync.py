@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +16,8 @@ from backend.labelconfig import LabelConfig, LabelConfigError, parse_label_confi
 from backend.store import Store
 
 __all__ = ["ProjectView", "SeenFrame", "TaskSource", "look", "remember"]
+
+_NO = ("None", "None")
 
 
 class TaskSource(Protocol):
@@ -81,6 +85,30 @@ class ProjectView:
         """How many people have labelled or skipped something; 1 before anybody has."""
         return max(1, len(frozenset[int]().union(*(frame.people for frame in self.frames))))
 
+    @property
+    def terms(self) -> str | None:
+        """Digest of what masks depend on beside labels; None where nothing can be served.
+
+        The tags that draw, their labels, the samples that are asked for, and what tasks say of
+        their clips. Colours, titles and hints don't count.
+        """
+        config = self.config
+        if config is None:
+            return None
+        wishes = {
+            (frame.clip, repr(frame.data.get("categories")), repr(frame.data.get("unlabelled")))
+            for frame in self.frames
+        }
+        video = config.object_kind == "video"
+        rates = sorted({config.rate(frame.data) for frame in self.frames}) if video else []
+        said: list[Any] = [config.to_name, config.data_key, config.object_kind, config.labels]
+        said += [repr(config.controls), str(config.queries), config.instances, rates]
+        said += [
+            sorted(config.shown_as.items()),
+            sorted(wish for wish in wishes if wish[1:] != _NO),
+        ]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+
 
 def look(studio: TaskSource, project_id: int) -> ProjectView:
     """Look at a project: its configuration, its tasks as frames of clips, and their labels.
@@ -119,14 +147,17 @@ def remember(store: Store, project_id: int, view: ProjectView) -> bool:
     """Store what was seen.
 
     Returns:
-        Whether tasks or labels differ from what was known.
+        Whether tasks, labels or what they mean differ from what was known.
     """
     store.set_project(
         project_id, title=view.title, label_config=view.label_config, problems=view.problems
     )
     if view.config is None:  # What is known of the tasks waits until the configuration is mended.
         return False
-    return store.sync_frames(
+    known, terms = store.project(project_id), view.terms
+    store.set_project(project_id, terms=terms)
+    changed = known is not None and known.terms not in (None, terms)
+    return changed | store.sync_frames(
         project_id,
         [
             {

@@ -7,13 +7,22 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-__all__ = ["Base", "Effort", "Frame", "Prediction", "Project", "Round"]
+__all__ = ["Base", "Effort", "Frame", "Prediction", "Project", "Round", "Schema"]
 
 
 class Base(DeclarativeBase):
     """Declarative base; times are seconds since the epoch."""
 
     type_annotation_map = {dict[str, Any]: JSON, list[str]: JSON}  # noqa: RUF012
+
+
+class Schema(Base):
+    """The version of these tables, one row; see `backend.schema` for what to do on a change."""
+
+    __tablename__ = "schema_version"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    version: Mapped[int]
 
 
 class Project(Base):
@@ -36,6 +45,10 @@ class Project(Base):
     fingerprint: Mapped[str | None] = mapped_column(default=None)
     looked_at: Mapped[float | None] = mapped_column(default=None)
     changed_at: Mapped[float | None] = mapped_column(default=None)
+    # Digest of what rounds depend on beside labels: see `backend.sync.ProjectView.terms`.
+    terms: Mapped[str | None] = mapped_column(default=None)
+    # How often a person had the pictures fetched anew.
+    refreshes: Mapped[int] = mapped_column(default=0)
     error: Mapped[str | None] = mapped_column(default=None)
     error_at: Mapped[float | None] = mapped_column(default=None)
     failures: Mapped[int] = mapped_column(default=0)

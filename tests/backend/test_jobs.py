@@ -19,6 +19,7 @@ from backend.querylayer import layer_for
 from backend.settings import load_settings
 from backend.store import Store
 from backend.studio import StudioError
+from backend.sync import look
 from backend.tables import Round
 
 CONFIG = make_label_config(["car"])
@@ -33,6 +34,7 @@ class PlayedStudio:
         self.down: StudioError | None = None
         self.gone = False
         self.config = CONFIG
+        self.wishes: dict[str, Any] = {}
 
     def project(self, project_id: int) -> dict[str, Any]:
         if self.gone:
@@ -43,13 +45,13 @@ class PlayedStudio:
         if self.down is not None:
             raise self.down
         self.project(project_id)
-        return repr((self.labels, self.config))
+        return repr((self.labels, self.config, self.wishes))
 
     def tasks(self, project_id: int) -> Iterator[dict[str, Any]]:
         self.reads += 1
         for task_id, labels in self.labels.items():
             data = {"image": f"/data/upload/1/a-{task_id}.png", "clip": "a", "frame": task_id}
-            yield {"id": task_id, "data": data, "annotations": labels}
+            yield {"id": task_id, "data": {**data, **self.wishes}, "annotations": labels}
 
     def label(self, task_id: int, what: int = 1, **more: Any) -> None:
         result = [{"from_name": "brush", "type": "brushlabels", "value": {"rle": [what]}}]
@@ -74,7 +76,8 @@ class PlayedRunner:
         if self.during is not None:
             self.during()
         asks = asks_for(parse_label_config(self.studio.config))
-        self.store.set_round(row.id, figures={"asks": asks})
+        figures = {"asks": asks, "terms": look(self.studio, row.project_id).terms}
+        self.store.set_round(row.id, figures=figures)
         self.store.finish_round(row.id, known)
 
 
@@ -337,3 +340,40 @@ def test_other_samples_are_asked_for_by_a_new_round(ordered: Scene) -> None:
         assert ordered.rounds == rounds
         ordered.consider(ring=True, after=51)
         assert ordered.rounds == rounds
+
+
+@pytest.mark.parametrize("heard", [True, False], ids=["webhook", "webhook lost"])
+def test_a_label_added_or_other_wishes_of_tasks_lead_to_a_round(ordered: Scene, heard) -> None:
+    rounds = ordered.rounds
+    for change in (
+        lambda: setattr(ordered.studio, "config", make_label_config(["car", "tree"])),
+        lambda: ordered.studio.wishes.update(categories=["tree"]),
+        lambda: ordered.studio.wishes.update(unlabelled="ignore"),
+    ):
+        change()
+        ordered.consider(ring=heard)
+        assert ordered.rounds == rounds  # more may be changed
+        ordered.consider(after=51)
+        rounds += 1
+        assert ordered.rounds == rounds
+        ordered.consider(ring=True, after=51)
+        assert ordered.rounds == rounds
+
+
+def test_colours_and_titles_of_the_configuration_lead_to_none(ordered: Scene) -> None:
+    rounds = ordered.rounds
+    ordered.studio.config = make_label_config(["car"], ["#112233"]).replace(
+        "<View>", '<View><Header value="Label all cars"/>'
+    )
+    for after in (0.0, 51.0):
+        ordered.consider(ring=True, after=after)
+    assert ordered.rounds == rounds
+
+
+def test_a_project_without_tasks_waits_for_some(ordered: Scene) -> None:
+    rounds = ordered.rounds
+    ordered.studio.labels.clear()
+    ordered.studio.config = make_label_config(["car", "tree"])
+    for after in (0.0, 51.0):
+        ordered.consider(ring=True, after=after)
+    assert ordered.rounds == rounds

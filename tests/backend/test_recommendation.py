@@ -59,6 +59,7 @@ def shown(**changes: Any) -> str:
         "title": "Street",
         "model_version": "v",
         "clips": [],
+        "next_tasks": [],
         "round": None,
         "new_labels": 2,
         "labels_until_round": 3,

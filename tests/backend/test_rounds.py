@@ -372,6 +372,22 @@ def test_a_label_added_to_the_configuration_keeps_classes_apart(scene: Scene) ->
     np.testing.assert_array_equal(shifted, np.where(expected > 0, expected + 1, 0))
 
 
+def test_a_round_notes_the_terms_unless_a_clip_failed(scene: Scene) -> None:
+    """What the labelling configuration meant; where it differs another round is due."""
+    first = scene.round()
+    project = scene.store.project(1)
+    assert project is not None
+    assert first.figures["terms"] == project.terms
+    add_second_clip(scene)
+    (scene.media.folder / "other/00001.png").unlink()
+    scene.studio.label(5)
+    scene.studio.config = make_label_config(["zebra", *scene.clip.class_names[1:]])
+    assert scene.round().figures["terms"] == first.figures["terms"]
+    project = scene.store.project(1)
+    assert project is not None
+    assert project.terms != first.figures["terms"]
+
+
 def test_with_the_network_the_checkpoint_is_kept_and_warms_the_next_round(tmp_path) -> None:
     scene = Scene(tmp_path, method="maskloop")
     scene.studio.label(5)

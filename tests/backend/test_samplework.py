@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from backend.labelconfig import make_label_config, parse_label_config
 from backend.querylayer import layer_for
 from backend.roundfiles import RoundFiles
+from backend.status import status_of
+from backend.status_view import show_status
 from backend.tables import Round
 from tests.backend.test_rounds import FRAMES, Scene
 
@@ -102,6 +106,51 @@ def test_rectangles_are_outlined_on_the_masks(rectangles: Asking) -> None:
     # The budget is 3 frames of 4 rectangles.
     assert sum(len(fences(rectangles.studio.prediction(i)["result"])) for i in order[:3]) == 12
     assert row.figures["samples_asked"] == 12
+
+
+def boxes_of(result: list[dict[str, Any]]) -> list[list[int]]:
+    """The outlines of a prediction in pixels, as the status has them."""
+    height, width = SIZE
+    found = []
+    for value in (region["value"] for region in fences(result)):
+        left, top = value["x"] * width / 100, value["y"] * height / 100
+        right = left + value["width"] * width / 100
+        low = top + value["height"] * height / 100
+        found.append([round(each) for each in (left, top, right, low)])
+    return found
+
+
+def test_the_status_tells_which_samples_are_asked_for(rectangles: Asking) -> None:
+    rectangles.round()
+    (project,) = status_of(rectangles.store, rectangles.settings)["projects"]
+    assert project["asks_for"] == "rectangle:12 4"
+    assert {task["samples"] for task in project["next_tasks"]} == {None}  # whole frames at first
+    rectangles.studio.label(5)
+    rectangles.round()
+    status = status_of(rectangles.store, rectangles.settings)
+    (project,) = status["projects"]
+    assert project["rounds"][-1]["samples_asked"] == 12
+    assert [task["task"] for task in project["next_tasks"]] == rectangles.studio.order()[:10]
+    for task in project["next_tasks"]:
+        shown = boxes_of(rectangles.studio.prediction(task["frame"])["result"])
+        assert shown
+        assert sorted(task["samples"]) == sorted(shown)
+    page = io.StringIO()
+    show_status(status, Console(file=page, width=300))
+    left, top, right, low = project["next_tasks"][0]["samples"][0]
+    assert f"x {left}–{right} y {top}–{low}" in page.getvalue()
+
+
+def test_super_pixels_are_told_by_their_boxes(superpixels: Asking) -> None:
+    superpixels.studio.label(5)
+    row = superpixels.round()
+    (project,) = status_of(superpixels.store, superpixels.settings)["projects"]
+    task = project["next_tasks"][0]
+    asked = superpixels.artifacts.read_mask(superpixels.files(row).query_key(task["task"]))
+    assert len(task["samples"]) == asked.max()
+    for number, (left, top, right, low) in enumerate(task["samples"], 1):
+        ys, xs = np.nonzero(asked == number)
+        assert (left, right, top, low) == (xs.min(), xs.max() + 1, ys.min(), ys.max() + 1)
 
 
 def test_only_the_inside_of_submitted_rectangles_is_learnt(rectangles: Asking) -> None:

@@ -59,6 +59,15 @@ def test_sync_tells_what_changed(store: Store) -> None:
     assert [f.task_id for f in store.frames(1)] == [1]
 
 
+def test_a_task_s_number_of_another_label_studio_is_taken_over(store: Store) -> None:
+    store.ring(1)
+    store.sync_frames(1, [frame(1, 0), frame(2, 1)])
+    store.ring(2)
+    assert store.sync_frames(2, [frame(2, 0)])
+    assert [f.task_id for f in store.frames(1)] == [1]
+    assert [f.task_id for f in store.frames(2)] == [2]
+
+
 def test_after_a_round_only_what_came_since_is_pending(store: Store) -> None:
     store.ring(1)
     store.sync_frames(1, [frame(1, 0, "x"), frame(2, 1)])

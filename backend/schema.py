@@ -1,0 +1,94 @@
+"""The store's tables in the database: made when they are missing, brought up to date when they
+are of an earlier version, refused when they are of a later one."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sqlalchemy import Column, Connection, Engine, insert, inspect, select, update
+from sqlalchemy.exc import DBAPIError
+
+from backend.tables import Base, Schema
+
+__all__ = ["SCHEMA", "StoreError", "prepare"]
+
+SCHEMA = 2
+"""Version of the tables. To be raised when a column or a table is added: then an older Maskloop,
+which knows nothing of it, says so instead of writing rows that lack it.
+
+1: 0.1.0, which wrote no version. 2: `projects.terms`, `projects.refreshes`.
+"""
+
+_ATTEMPTS = 3
+
+
+class StoreError(RuntimeError):
+    """A store that this Maskloop can't work with; the sentence says what to do."""
+
+
+def prepare(engine: Engine) -> None:
+    """Make a database's tables those that `backend.tables` describes.
+
+    What is missing is added, nothing is taken away: a store of any earlier version keeps all its
+    rows. Columns that are added hold their default in the rows that are there.
+
+    Args:
+        engine: The database.
+
+    Raises:
+        StoreError: When a newer Maskloop made the store.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with engine.begin() as connection:
+                _prepare(connection)
+            return
+        except DBAPIError:
+            # The worker and the web process start together: what one adds the other may find.
+            if attempt == _ATTEMPTS:
+                raise
+            time.sleep(0.2 * attempt)
+
+
+def _prepare(connection: Connection) -> None:
+    # Asked before anything is changed: a store of the future stays as it is.
+    has_version = inspect(connection).has_table(Schema.__tablename__)
+    version = connection.scalar(select(Schema.version)) if has_version else None
+    if version is not None and version > SCHEMA:
+        where = connection.engine.url.render_as_string(hide_password=True)
+        raise StoreError(
+            f"The store at {where} was made by a newer Maskloop (its version is {version}, this "
+            f"Maskloop knows {SCHEMA}): install that Maskloop again, or begin anew with another "
+            "MODEL_DIR."
+        )
+    Base.metadata.create_all(connection)
+    if version == SCHEMA:
+        return
+    _add_columns(connection)
+    if version is None:
+        connection.execute(insert(Schema).values(id=1, version=SCHEMA))
+    else:
+        connection.execute(update(Schema).values(version=SCHEMA))
+
+
+def _add_columns(connection: Connection) -> None:
+    quote = connection.dialect.identifier_preparer.quote
+    there = inspect(connection)
+    for table in Base.metadata.sorted_tables:
+        known = {column["name"] for column in there.get_columns(table.name)}
+        for column in (column for column in table.columns if column.name not in known):
+            # Without NOT NULL, which rows that are there could not meet.
+            text = f"{quote(column.name)} {column.type.compile(connection.dialect)}"
+            connection.exec_driver_sql(f"ALTER TABLE {quote(table.name)} ADD COLUMN {text}")
+            value = _default(column)
+            if value is not None:
+                connection.execute(update(table).values({column.name: value}))
+
+
+def _default(column: Column[Any]) -> Any:
+    """What a column holds in rows that do not say; None where that is nothing."""
+    default: Any = column.default
+    if default is None:
+        return None
+    return default.arg(None) if default.is_callable else default.arg
