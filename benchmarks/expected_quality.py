@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
 from backend.annotator import annotator_for
 from backend.keyframes import parse_keys
@@ -123,18 +124,10 @@ def measure(annotator: ClipAnnotator, clip: LabelledClip, keys: str) -> Row:
 
 
 def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
-    """Spearman's, ties at their mean rank; NaN where one of the two never changes."""
-    ranks = [_ranks(np.asarray(values)) for values in (one, other)]
-    if any(np.ptp(values) == 0 for values in ranks):
+    """Spearman's; NaN where one of the two never changes, or there are fewer than two values."""
+    if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
         return float("nan")
-    return float(np.corrcoef(ranks)[0, 1])
-
-
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    out: NDArray[np.float64] = (ends - (counts - 1) / 2)[inverse]
-    return out
+    return float(spearmanr(one, other).statistic)
 
 
 def fit(settings: Settings) -> dict[str, NDArray[np.float64]]:

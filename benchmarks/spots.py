@@ -1,18 +1,20 @@
 """Wrong labels planted in key frames, and how many of them are found.
 
-    python -m benchmarks.spots [--sets camvid,davis,rendered] [--data FOLDER] [--seed 0]
+    python -m benchmarks.spots [--sets camvid,davis,rendered] [--data FOLDER] [--seeds 0,1]
 
 In key frames of each clip connected regions of one class are given another class that the frame
 has, at most one in a key frame and none in two neighbouring ones. A plant counts as named where a
 spot has its frame, both classes, and a box that overlaps the region's by more than 0.4 of their
 union. Any other spot is false, but for those that the labels have without plants: these are listed.
+Each seed is a draw of plants, counted by itself.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -25,6 +27,7 @@ from backend.settings import load_settings
 from benchmarks.expected_quality import clips_of
 from benchmarks.run import DATA
 from model.benchmark import LabelledClip
+from model.blend import FrameResult
 from model.keyframes import IGNORE
 from model.pipeline import ClipAnnotator
 from model.quality import reverse_test
@@ -54,6 +57,11 @@ class Plant:
         """Whether a spot tells of it."""
         same = (spot.frame, spot.labelled, spot.expected) == (self.frame, self.planted, self.true)
         return same and overlap(spot.box, self.box) > 0.4
+
+    def told(self, clip: LabelledClip) -> str:
+        """It in words."""
+        classes = " → ".join(clip.class_names[label] for label in (self.true, self.planted))
+        return f"{clip.name}, frame {self.frame}, {self.box}, {classes}"
 
 
 def overlap(one: Box, other: Box) -> float:
@@ -99,17 +107,51 @@ def _regions(mask: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.bool_], Box, 
                 yield regions == region, (left, top, left + width, top + height), label
 
 
-def spots(annotator: ClipAnnotator, labels: Masks) -> list[Spot]:
-    """The spots of a clip with these labels."""
-    predictions = reverse_test(
-        annotator.source,
-        labels,
-        annotator.num_classes,
-        flow=annotator.flow,
-        settings=annotator.propagation,
-        refinement=annotator.refinement,
-    )
-    return find_spots(predictions, labels, annotator.source)
+class Finder:
+    """Finds the spots of a clip, over and over with other wrong labels in it.
+
+    The prediction of a key frame goes by the key frames around it, so a plant changes those of its
+    neighbours; all others are predicted once.
+
+    Args:
+        annotator: The clip's annotator.
+        labels: The key frames' true masks.
+    """
+
+    def __init__(self, annotator: ClipAnnotator, labels: Masks) -> None:
+        self._annotator = annotator
+        self._order = sorted(labels)
+        self._right = self._predicted(labels, self._order)
+
+    def _predicted(self, labels: Masks, indices: Collection[int]) -> dict[int, FrameResult]:
+        results = reverse_test(
+            self._annotator.source,
+            labels,
+            self._annotator.num_classes,
+            flow=self._annotator.flow,
+            settings=self._annotator.propagation,
+            refinement=self._annotator.refinement,
+            indices=indices,
+        )
+        return {result.index: replace(result, clues=None, image=None) for result in results}
+
+    def spots(self, labels: Masks, changed: Collection[int] = ()) -> list[Spot]:
+        """The spots with these labels, which differ from the true ones in some key frames."""
+        near = {
+            index
+            for pair in pairwise(self._order)
+            for index, other in (pair, pair[::-1])
+            if other in changed
+        }
+        predictions = {**self._right, **(self._predicted(labels, near) if near else {})}
+        ordered = [predictions[index] for index in sorted(predictions)]
+        return find_spots(ordered, labels, self._annotator.source)
+
+
+def is_known(spot: Spot, before: Sequence[Spot]) -> bool:
+    """Whether a spot was told of without plants."""
+    same = (spot.frame, spot.labelled, spot.expected)
+    return any(same == (known.frame, known.labelled, known.expected) for known in before)
 
 
 def told(clip: LabelledClip, spot: Spot) -> str:
@@ -125,37 +167,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sets", default="camvid,davis,rendered")
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", default="0,1")
     options = parser.parse_args()
-    rng = np.random.default_rng(options.seed)
+    draws = {seed: np.random.default_rng(int(seed)) for seed in options.seeds.split(",")}
+    counts = {seed: {"planted": 0, "named": 0, "false": 0} for seed in draws}
     settings = load_settings(method="maskloop", finetune_seconds=0)
-    made = named = false = already = 0
+    already = 0
     for name in options.sets.split(","):
         for clip in clips_of(name, options.data):
             annotator = annotator_for(clip.source, clip.class_names, settings)
             indices = parse_keys(KEYS[name]).of(len(clip))
             labels = {index: clip.masks.read(index) for index in indices}
-            before = spots(annotator, labels)
+            finder = Finder(annotator, labels)
+            before = finder.spots(labels)
             already += len(before)
             for spot in before:
                 print("without plants:", told(clip, spot), flush=True)
-            known = {(spot.frame, spot.labelled, spot.expected) for spot in before}
-            times, count = PLANTS[name]
-            for _ in range(times):
-                wrong, plants = plant(labels, count, rng)
-                found = spots(annotator, wrong)
+            times, most = PLANTS[name]
+            for seed in sorted(draws) * times:
+                wrong, plants = plant(labels, most, draws[seed])
+                found = finder.spots(wrong, {item.frame for item in plants})
                 for item in plants:
                     hit = any(item.is_named(spot) for spot in found)
-                    classes = [clip.class_names[label] for label in (item.true, item.planted)]
-                    result = "named" if hit else "missed"
-                    print(f"{result}: {clip.name}, frame {item.frame}, {' → '.join(classes)}")
-                    made, named = made + 1, named + hit
+                    counts[seed]["planted"] += 1
+                    counts[seed]["named"] += hit
+                    print("named:" if hit else "missed:", item.told(clip), f"(seed {seed})")
                 for spot in found:
-                    is_known = (spot.frame, spot.labelled, spot.expected) in known
-                    if not is_known and not any(item.is_named(spot) for item in plants):
-                        false += 1
-                        print("false:", told(clip, spot), flush=True)
-    print(f"planted {made}, named {named}, false {false}; without plants {already}")
+                    if not is_known(spot, before) and not any(p.is_named(spot) for p in plants):
+                        counts[seed]["false"] += 1
+                        print("false:", told(clip, spot), f"(seed {seed})", flush=True)
+    for seed, count in counts.items():
+        print(f"seed {seed}:", ", ".join(f"{name} {value}" for name, value in count.items()))
+    print(f"without plants: {already}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ frame is predicted from the *other* key frames and scored against its own label.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -54,7 +54,7 @@ def reverse_test(
     flow: FlowEstimator,
     settings: PropagationSettings | None = None,
     refinement: Refinement | None = None,
-    most: int | None = None,
+    indices: Collection[int] | None = None,
 ) -> Iterator[FrameResult]:
     """Predict each key frame from the other key frames.
 
@@ -65,7 +65,7 @@ def reverse_test(
         flow: The flow estimator.
         settings: How sources are weighed.
         refinement: Puts right what comes of that, as in `model.propagate.propagate`.
-        most: Key frames to predict at most, evenly spread; None for all.
+        indices: The key frames to predict; None for all.
 
     Yields:
         The prediction of each key frame, in order; nothing where fewer than two are labelled.
@@ -76,13 +76,11 @@ def reverse_test(
     masks = check_keys(keys, num_classes, len(source))
     if len(masks) < 2:
         return
-    indices = [i for i, mask in masks.items() if (mask != IGNORE).mean() >= _LABELLED]
-    if most is not None and len(indices) > most:
-        places = np.linspace(0, len(indices) - 1, most + 2)[1:-1].round().astype(int)
-        indices = [indices[place] for place in np.unique(places)]
     settings = settings or PropagationSettings()
     improve = None if refinement is None else partial(_refined, refinement)
-    for index in indices:
+    for index, mask in masks.items():
+        if (mask != IGNORE).mean() < _LABELLED or (indices is not None and index not in indices):
+            continue
         others = {other: mask for other, mask in masks.items() if other != index}
         walk = Walk(source, others, num_classes, flow, settings, improve)
         yield from walk.frames({index})

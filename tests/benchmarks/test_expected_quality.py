@@ -24,6 +24,7 @@ def test_rank_correlation():
     # Ties share their mean rank: 1.5, 1.5, 3 against 1, 2, 3.
     assert rank_correlation([5, 5, 7], [1, 2, 3]) == pytest.approx(0.8660254)
     assert np.isnan(rank_correlation([1, 1, 1], [1, 2, 3]))
+    assert np.isnan(rank_correlation([1], [2]))
 
 
 def test_regression_finds_the_law_it_was_made_with():

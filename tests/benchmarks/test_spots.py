@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 
-from benchmarks.spots import Plant, overlap, plant
-from model.spots import Spot
+from backend.annotator import annotator_for
+from backend.settings import load_settings
+from benchmarks.spots import Finder, Plant, is_known, overlap, plant
+from model.quality import reverse_test
+from model.spots import Spot, find_spots
+from tests.model.drifting import Drifting
 
 
 def _labels():
@@ -51,3 +55,23 @@ def test_the_overlap_of_boxes():
 )
 def test_frame_region_and_classes_have_to_be_right(spot, named):
     assert Plant(5, (0, 0, 10, 10), true=1, planted=2).is_named(spot) is named
+
+
+def test_a_plant_found_again_with_the_predictions_that_it_changes():
+    clip = Drifting()
+    annotator = annotator_for(clip, ("ground", "one", "two"), load_settings(method="flow"))
+    labels = clip.keys(0, 4, 8, 12)
+    finder = Finder(annotator, labels)
+    assert finder.spots(labels) == []
+    wrong = {index: mask.copy() for index, mask in labels.items()}
+    wrong[4][labels[4] == 1] = 2
+    (found,) = finder.spots(wrong, {4})
+    assert (found.frame, found.labelled, found.expected) == (4, 2, 1)
+    anew = reverse_test(clip, wrong, 3, flow=annotator.flow, settings=annotator.propagation)
+    assert [found] == find_spots(anew, wrong, clip)
+
+
+def test_spots_told_without_plants_are_known():
+    spot = Spot(5, (0, 0, 10, 10), 2, 1, 100)
+    assert is_known(Spot(5, (1, 0, 9, 10), 2, 1, 80), [spot])
+    assert not is_known(Spot(5, (0, 0, 10, 10), 2, 0, 100), [spot])

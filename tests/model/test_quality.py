@@ -48,10 +48,13 @@ def test_each_key_frame_is_predicted_from_the_others(clip):
         assert _iou(keys[result.index], result.mask) > 0.7
 
 
-def test_at_most_so_many_are_predicted_evenly_spread(clip):
-    keys = clip.keys(0, 2, 4, 6, 8, 10, 12)
-    results = reverse_test(clip, keys, 3, flow=DISFlow(), most=2)
-    assert [result.index for result in results] == [4, 8]
+def test_some_may_be_predicted_as_all_would_have_them(clip):
+    keys = clip.keys(0, 4, 8, 12)
+    some = list(reverse_test(clip, keys, 3, flow=DISFlow(), indices=(4, 12)))
+    assert [result.index for result in some] == [4, 12]
+    everything = {r.index: r for r in reverse_test(clip, keys, 3, flow=DISFlow())}
+    for result in some:
+        assert (result.probabilities == everything[result.index].probabilities).all()
 
 
 def test_key_frames_with_next_to_no_labels_are_not_predicted(clip):
