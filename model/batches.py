@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import cv2
@@ -74,24 +75,35 @@ def to_tensor(image: NDArray[np.uint8]) -> Tensor:
 
 
 class _Shelf:
-    """Arrays by key, the least recently used dropped beyond a number of bytes."""
+    """Arrays by key, the least recently used dropped beyond a number of bytes.
+
+    Several threads may use it.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._bytes = 0
+        self._lock = Lock()
         self._arrays: OrderedDict[object, tuple[NDArray[np.generic], ...]] = OrderedDict()
 
     def get(self, key: object) -> tuple[NDArray[np.generic], ...] | None:
-        if key in self._arrays:
-            self._arrays.move_to_end(key)
-        return self._arrays.get(key)
+        with self._lock:
+            if key in self._arrays:
+                self._arrays.move_to_end(key)
+            return self._arrays.get(key)
 
     def put(self, key: object, *arrays: NDArray[np.generic]) -> None:
-        self._arrays[key] = arrays
-        self._bytes += sum(array.nbytes for array in arrays)
-        while self._bytes > self._limit and self._arrays:
-            _, dropped = self._arrays.popitem(last=False)
-            self._bytes -= sum(array.nbytes for array in dropped)
+        with self._lock:
+            replaced = self._arrays.pop(key, ())
+            self._arrays[key] = arrays
+            self._bytes += _size(arrays) - _size(replaced)
+            while self._bytes > self._limit and self._arrays:
+                _, dropped = self._arrays.popitem(last=False)
+                self._bytes -= _size(dropped)
+
+
+def _size(arrays: Iterable[NDArray[np.generic]]) -> int:
+    return sum(array.nbytes for array in arrays)
 
 
 class ClipBatches:

@@ -37,7 +37,10 @@ class ClipError(ValueError):
 
 @runtime_checkable
 class FrameSource(Protocol):
-    """The frames of a clip by index, from 0 to `len(source) - 1`, in any order."""
+    """The frames of a clip by index, from 0 to `len(source) - 1`, in any order.
+
+    Two threads may read at once: propagation reads ahead in one of its own.
+    """
 
     def __len__(self) -> int: ...
 

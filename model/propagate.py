@@ -11,7 +11,8 @@ difference (½, 1, 1) between the frame and the warped key frame, averaged over 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -57,11 +58,12 @@ def propagate(
     refinement: Refinement | None = None,
     wanted: Container[int] | None = None,
     progress: Progress | None = None,
-) -> Iterator[FrameResult]:
+) -> Generator[FrameResult, None, None]:
     """Label every frame from the key frames before and after it.
 
     Results come one at a time and frames are read as they are needed, so memory is bounded by
-    the frame size. Key frames come out as labelled; their ignored pixels are filled from the
+    the frame size. A thread works ahead of them, until the last one or until the generator is
+    closed. Key frames come out as labelled; their ignored pixels are filled from the
     other key frames, or with the nearest label where there are none.
 
     Args:
@@ -94,16 +96,17 @@ def propagate(
     asks = evidence is not None and evidence_weight > 0
 
     def improved(result: FrameResult) -> FrameResult:
-        mixed, seen = result, None
+        mixed, seen, word = result, None, None
         if evidence is not None and asks and not result.is_key:
             image = walk.read(result.index) if result.image is None else result.image
             seen = evidence(result.index, image)
             mixed = mix(result, seen, evidence_weight, settings.evidence_range)
+            word = np.asarray(seen.argmax(axis=0), dtype=np.uint8)
         if refinement is not None:
             mixed = refinement(mixed, seen)
         if mixed is result:
             return result
-        return replace(mixed, clues=None, propagated=result.probabilities)
+        return replace(mixed, clues=None, propagated=result.probabilities, word=word)
 
     def kept(label: NDArray[np.uint8], result: FrameResult) -> FrameResult:
         """The key frame improved, with what a person labelled of it as it is."""
@@ -114,12 +117,13 @@ def propagate(
     improves = asks or refinement is not None
     walk = Walk(source, keys, num_classes, flow, settings, improved if improves else None)
 
-    def results() -> Iterator[FrameResult]:
-        for result in walk.frames(range(walk.length) if wanted is None else wanted):
-            label = walk.masks.get(result.index)
-            yield kept(label, result) if improves and label is not None else result
-            if progress is not None:
-                progress(result.index + 1, walk.length)
+    def results() -> Generator[FrameResult, None, None]:
+        with closing(walk.frames(range(walk.length) if wanted is None else wanted)) as frames:
+            for result in frames:
+                label = walk.masks.get(result.index)
+                yield kept(label, result) if improves and label is not None else result
+                if progress is not None:
+                    progress(result.index + 1, walk.length)
 
     return results()
 

@@ -6,6 +6,7 @@ They are wrong here and there, and say so: each pixel has a weight, how far prop
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,12 +106,13 @@ def carry_labels(
         # Between two key frames plain flow does nearly as well in a third of the time.
         how = PropagationSettings.best() if len(keys) <= _FEW else None
         window = _Window(read, start, stop)
-        for result in propagate(window, keys, num_classes, flow=flow, settings=how):
-            sure = result.probabilities.max(axis=0) * result.confidence
-            index = start + result.index
-            carried[index] = CarriedLabels(
-                index, result.mask, np.asarray(np.rint(sure * 255), dtype=np.uint8)
-            )
-            if enough():
-                return carried
+        with closing(propagate(window, keys, num_classes, flow=flow, settings=how)) as results:
+            for result in results:
+                sure = result.probabilities.max(axis=0) * result.confidence
+                index = start + result.index
+                carried[index] = CarriedLabels(
+                    index, result.mask, np.asarray(np.rint(sure * 255), dtype=np.uint8)
+                )
+                if enough():
+                    return carried
     return carried

@@ -89,7 +89,7 @@ class Walk:
         """Return frame `index`, checked to be of the masks' size."""
         return read_frame(self.source, index, self.shape)
 
-    def frames(self, wanted: Container[int]) -> Iterator[FrameResult]:
+    def frames(self, wanted: Container[int]) -> Generator[FrameResult, None, None]:
         """Yield the wanted frames in order; stretches without any are passed over."""
         indices = list(self.masks)
         stretches = [

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
 
+from model import batches as module
 from model.augment import Augmentation
 from model.batches import ClipBatches, to_tensor, training_size
 from model.flow import DISFlow
@@ -208,3 +213,37 @@ def test_class_shares_are_of_labelled_pixels() -> None:
     mask = np.full((48, 64), 255, np.uint8)
     mask[0, :10], mask[1, :30] = 0, 2
     assert _batches(MovingClip(), {0: mask}).class_shares(3).tolist() == [0.25, 0.0, 0.75]
+
+
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hasty_threads")
+def test_several_threads_keep_frames_while_others_are_dropped() -> None:
+    """Labels are carried over in two threads, which have what is kept of the frames in common."""
+    for _ in range(20):
+        shelf = module._Shelf(200)
+
+        def read(key: int, shelf: module._Shelf = shelf) -> None:
+            if shelf.get(key) is None:
+                shelf.put(key, np.zeros(60, np.uint8))
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(read, [number % 5 for number in range(3000)]))
+        kept = [shelf.get(key) for key in range(5)]
+        assert shelf._bytes == sum(arrays[0].nbytes for arrays in kept if arrays) <= 200
+
+
+def test_a_frame_kept_again_takes_its_room_once() -> None:
+    shelf = module._Shelf(100)
+    for _ in range(3):
+        shelf.put(1, np.zeros(60, np.uint8))
+    shelf.put(2, np.zeros(40, np.uint8))
+    assert shelf.get(1) is not None
+    assert shelf.get(2) is not None

@@ -1,5 +1,6 @@
 import os
 import tempfile
+import threading
 from collections import Counter
 from contextlib import closing
 from dataclasses import replace
@@ -186,6 +187,21 @@ def test_an_abandoned_run_leaves_nothing_behind(clip, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir())
     results.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_failed_leaves_nothing_behind_while_its_error_is_kept(
+    clip, tmp_path, monkeypatch
+):
+    def stop(done, of):
+        raise ValueError("stopped")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = set(threading.enumerate())
+    with pytest.raises(ValueError, match="stopped") as kept:
+        _run(clip, clip.keys(1, 12), settings=PropagationSettings(memory=0), progress=stop)
+    assert kept.tb is not None
+    assert list(tmp_path.iterdir()) == []
+    assert set(threading.enumerate()) <= before
 
 
 @METHODS
