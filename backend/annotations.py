@@ -1,4 +1,4 @@
-"""Which of a task's annotations is its label, and when a label has changed."""
+"""Which of a task's annotations are its label, and when a label has changed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["choose_annotation", "label_digest", "submitted_annotations"]
+__all__ = ["label_digest", "submitted_annotations"]
 
 # What of a region makes a label: not its id, its score or where it came from.
 _SAYS = (
@@ -21,24 +21,15 @@ _SAYS = (
 )
 
 
-def choose_annotation(task: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The annotation that counts as the task's label.
+def submitted_annotations(task: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All annotations of a task that are labels, the one that counts most last.
 
     Skipped (cancelled) annotations and drafts are no labels. Of several, one marked as ground
-    truth goes first, else the one submitted or changed last.
+    truth counts most, else the one submitted or changed last.
 
     Args:
         task: A task of Label Studio with its ``annotations``.
-
-    Returns:
-        The annotation, or None when the task has no label.
     """
-    submitted = submitted_annotations(task)
-    return submitted[-1] if submitted else None
-
-
-def submitted_annotations(task: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """All annotations of a task that are labels, the one that counts most last."""
     submitted = [
         annotation
         for annotation in task.get("annotations") or []

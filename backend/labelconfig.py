@@ -97,11 +97,6 @@ class LabelConfig:
     notes: tuple[str, ...] = ()
 
     @property
-    def from_name(self) -> str:
-        """Name of the tag with which we prefer to answer."""
-        return self.controls[0].name
-
-    @property
     def kind(self) -> str:
         """The type of the regions with which we prefer to answer."""
         return self.controls[0].kind

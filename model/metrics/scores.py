@@ -109,12 +109,6 @@ class Scores:
             out["f"] = float(total.f.mean()) / self.frames
         return out
 
-    def class_ious(self) -> list[float | None]:
-        """IoU of each class; None where it does not occur. Empty before the first frame."""
-        if self._sum is None:
-            return []
-        return [None if np.isnan(v) else float(v) for v in regions.ious(self._sum.confusion)]
-
 
 def _boundary_iou(counts: NDArray[np.int64]) -> float | None:
     shared, union = counts.astype(np.float64)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from backend.annotations import choose_annotation, label_digest
+from backend.annotations import label_digest, submitted_annotations
 
 
 def annotation(number: int, **more: Any) -> dict[str, Any]:
@@ -14,22 +14,22 @@ def annotation(number: int, **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("annotations", "expected"),
     [
-        ([], None),
-        ([annotation(1, was_cancelled=True)], None),
-        ([annotation(1), annotation(2)], 2),
-        ([annotation(1, ground_truth=True), annotation(2)], 1),
-        ([annotation(1), annotation(2, was_cancelled=True)], 1),
-        ([annotation(1, updated_at="2026-02-01T00:00:00Z"), annotation(2)], 1),
-        ([annotation(1, ground_truth=True, was_cancelled=True), annotation(2)], 2),
+        ([], []),
+        ([annotation(1, was_cancelled=True)], []),
+        ([annotation(2), annotation(1)], [1, 2]),
+        ([annotation(1, ground_truth=True), annotation(2)], [2, 1]),
+        ([annotation(1), annotation(2, was_cancelled=True)], [1]),
+        ([annotation(1, updated_at="2026-02-01T00:00:00Z"), annotation(2)], [2, 1]),
+        ([annotation(1, ground_truth=True, was_cancelled=True), annotation(2)], [2]),
     ],
 )
-def test_which_annotation_is_the_label(annotations, expected) -> None:
-    chosen = choose_annotation({"id": 1, "annotations": annotations})
-    assert (chosen["id"] if chosen else None) == expected
+def test_which_annotations_are_the_label_and_which_counts_most(annotations, expected) -> None:
+    submitted = submitted_annotations({"id": 1, "annotations": annotations})
+    assert [annotation["id"] for annotation in submitted] == expected
 
 
 def test_drafts_are_no_labels() -> None:
-    assert choose_annotation({"id": 1, "annotations": [], "drafts": [{"result": []}]}) is None
+    assert submitted_annotations({"id": 1, "annotations": [], "drafts": [{"result": []}]}) == []
 
 
 def region(**more: Any) -> dict[str, Any]:

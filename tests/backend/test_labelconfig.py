@@ -21,7 +21,8 @@ BRUSH = f'<BrushLabels name="brush" toName="image">{LABELS}</BrushLabels>'
 
 def test_a_brush_on_an_image() -> None:
     config = parse_label_config(view(IMAGE, BRUSH))
-    assert (config.from_name, config.to_name, config.data_key) == ("brush", "image", "image")
+    assert [control.name for control in config.controls] == ["brush"]
+    assert (config.to_name, config.data_key) == ("image", "image")
     assert (config.kind, config.object_kind) == ("brushlabels", "image")
     assert config.labels == ("car", "road")
     assert config.colors == ("#f00", "")
