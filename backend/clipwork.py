@@ -160,8 +160,10 @@ class ClipWork:
                         mask=result.mask,
                         label=labels.get(result.index),
                     )
-                quality[result.index] = estimate.add(result)
+                estimate.add(result)
             features = np.stack(rows)
+            for index, value in estimate.frames.items():
+                quality[index] = value
             findings["expected_miou"] = round(estimate.mean_iou, 4)
         self._files.write_record(
             self._clip.name,

@@ -44,6 +44,7 @@ class FrameResult:
         clues: What refinement goes by, where it is asked for.
         propagated: The probabilities before a network's word was mixed in and they were refined,
             where that was done.
+        word: (H, W) uint8, the most probable class by the network, where it was asked.
     """
 
     index: int
@@ -53,6 +54,7 @@ class FrameResult:
     image: NDArray[np.uint8] | None = None
     clues: Clues | None = field(default=None, repr=False)
     propagated: NDArray[np.float32] | None = field(default=None, repr=False)
+    word: NDArray[np.uint8] | None = field(default=None, repr=False)
 
     @property
     def mask(self) -> NDArray[np.uint8]:

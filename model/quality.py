@@ -3,7 +3,9 @@
 Every frame has a *soft IoU*: the IoU to expect were its probabilities right. They are surer than
 they ought to be, by an amount that a simple law tells; and that law is set right for the clip at
 hand by VSPW's reverse test (Miao et al., CVPR 2021, section on comparing propagators): each key
-frame is predicted from the *other* key frames and scored against its own label.
+frame is predicted from the *other* key frames and scored against its own label. Beyond the key
+frames, where nobody disagrees with what is propagated, a network that learnt the clip is a second
+opinion.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from model.clip import FrameSource
 from model.flow import FlowEstimator
 from model.keyframes import IGNORE, check_keys
 from model.settings import PropagationSettings
-from model.signals import Overlap, Signals, law_of, log_odds, squash
+from model.signals import Overlap, Signals, dissent_odds, law_of, log_odds, squash
 from model.walk import Walk
 
 if TYPE_CHECKING:  # It would load torch.
@@ -146,6 +148,28 @@ class Calibration:
         """Log-odds of the error to expect of a frame of this clip."""
         return law_of(signals).odds(signals) + (self.beyond if signals.beyond else self.between)
 
+    def by_dissent(self, signals: Iterable[Signals]) -> float:
+        """What a network's word adds to the log-odds of the error of frames beyond key frames.
+
+        How much it contradicts, on the mean over these frames, is a second opinion on the clip's
+        level. The law is the first, and each outermost key frame that was predicted from the
+        others another; all weigh alike. It says nothing about single frames: what the network
+        corrected is propagated further, and so the two agree on some frames where both are wrong.
+
+        Args:
+            signals: Of the clip's frames; those between key frames, and those without a word, do
+                not count.
+        """
+        gaps = [
+            dissent_odds(seen.dissent) - self.odds(seen)
+            for seen in signals
+            if seen.beyond and seen.dissent is not None
+        ]
+        if not gaps:
+            return 0.0
+        ends = {self.keys[0], self.keys[-1]} & set(self.held_out)
+        return sum(gaps) / len(gaps) / (2 + len(ends))
+
 
 class QualityEstimate:
     """Expected quality of a clip's unlabelled frames, gathered as results come.
@@ -162,39 +186,47 @@ class QualityEstimate:
         self.calibration = calibration or Calibration()
         self._seen: dict[int, tuple[Signals, Overlap] | None] = {}
 
-    def add(self, result: FrameResult) -> float:
-        """Take in a frame's result; return the mIoU to expect of it, 0 to 1."""
+    def add(self, result: FrameResult) -> None:
+        """Take in a frame's result."""
         is_key = result.is_key or result.index in self.calibration.keys
         if is_key and (result.confidence >= 1).mean() >= _WHOLE:
             self._seen[result.index] = None
-            return 1.0
+            return
         result = _as_propagated(result)
         soft = Overlap.expected(result.probabilities)
         signals = Signals.from_overlap(result, self.calibration.keys, soft, None)
         self._seen[result.index] = signals, soft
-        return self._expected(signals)
 
     @property
     def frames(self) -> dict[int, float]:
-        """Frame index → mIoU to expect, of the frames added so far; 1.0 for key frames."""
-        return {
-            index: 1.0 if seen is None else self._expected(seen[0])
-            for index, seen in self._seen.items()
-        }
+        """Frame index → mIoU to expect, of the frames added so far; 1.0 for key frames.
+
+        Beyond the key frames it changes with each frame that is added: take it in the end.
+        """
+        errors = self._errors()
+        return {index: 1 - errors.get(index, 0.0) for index in self._seen}
 
     @property
     def mean_iou(self) -> float:
-        """The mIoU to expect over all unlabelled frames added; 1.0 where there was none."""
-        overlaps = [
-            soft.shifted(self.calibration.odds(signals) - signals.error)
-            for signals, soft in filter(None, self._seen.values())
-        ]
-        if not overlaps:
-            return 1.0
-        total = overlaps[0]
-        for overlap in overlaps[1:]:
-            total = total + overlap
-        return total.mean_iou()
+        """The mIoU to expect over all unlabelled frames added; 1.0 where there was none.
 
-    def _expected(self, signals: Signals) -> float:
-        return 1 - float(squash(np.array(self.calibration.odds(signals))))
+        Each frame's classes are made as wrong as the frame is expected to be before the clip's
+        unions are added up, since mIoU is of classes.
+        """
+        total: Overlap | None = None
+        errors = self._errors()
+        for index, seen in self._seen.items():
+            if seen is not None:
+                overlap = seen[1].with_error(errors[index])
+                total = overlap if total is None else total + overlap
+        return 1.0 if total is None else total.mean_iou()
+
+    def _errors(self) -> dict[int, float]:
+        """Frame index → 1 − mIoU to expect, of the unlabelled frames."""
+        unlabelled = {index: seen[0] for index, seen in self._seen.items() if seen is not None}
+        more = self.calibration.by_dissent(unlabelled.values())
+        odds = [
+            self.calibration.odds(seen) + (more if seen.beyond else 0.0)
+            for seen in unlabelled.values()
+        ]
+        return dict(zip(unlabelled, squash(np.array(odds)).tolist(), strict=True))

@@ -7,16 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from model.blend import FrameResult
 from model.keyframes import IGNORE
+from model.metrics import confusion
 
 __all__ = [
     "BETWEEN",
     "BEYOND",
+    "DISSENT",
     "Law",
     "Overlap",
     "Signals",
+    "dissent_odds",
     "law_of",
     "log_odds",
     "squash",
@@ -25,6 +29,9 @@ __all__ = [
 
 _LEAST, _MOST = 0.002, 0.998
 """Errors are kept within these, so that their odds are finite."""
+
+_FAR = 20.0
+"""Log-odds that no two errors within these bounds are apart by."""
 
 
 @dataclass
@@ -51,9 +58,7 @@ class Overlap:
     @classmethod
     def actual(cls, truth: NDArray[np.uint8], predicted: NDArray[np.uint8], count: int) -> Overlap:
         """What it is, on labelled pixels."""
-        valid = truth != IGNORE
-        pairs = truth[valid].astype(np.intp) * count + predicted[valid]
-        table = np.bincount(pairs, minlength=count * count).reshape(count, count)
+        table = confusion(truth, predicted, count)[:, :count]
         hits = np.diagonal(table).astype(np.float64)
         return cls(hits, table.sum(axis=0) + table.sum(axis=1) - hits)
 
@@ -65,13 +70,20 @@ class Overlap:
         there = self.union >= 1
         return float((self.intersection[there] / self.union[there]).mean()) if there.any() else 1.0
 
-    def shifted(self, by: float) -> Overlap:
-        """The overlap when the odds of each class's error are exp(by) times as large."""
+    def with_error(self, error: float) -> Overlap:
+        """The overlap with this error, 1 − mIoU, if the odds of all classes' errors were off alike.
+
+        The classes' odds are shifted together until the mean of the errors is the one asked for.
+        """
         there = self.union >= 1
-        error = np.zeros_like(self.union)
-        error[there] = 1 - self.intersection[there] / self.union[there]
-        wrong = squash(log_odds(error) + by)
-        return Overlap(np.where(there, self.union * (1 - wrong), self.intersection), self.union)
+        if not there.any():
+            return self
+        odds = log_odds(1 - self.intersection[there] / self.union[there])
+        target = float(np.clip(error, _LEAST, _MOST))
+        by = brentq(lambda by: float(squash(odds + by).mean()) - target, -_FAR, _FAR)
+        right = self.intersection.copy()
+        right[there] = self.union[there] * (1 - squash(odds + by))
+        return Overlap(right, self.union)
 
 
 def log_odds(error: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -97,12 +109,15 @@ class Signals:
             probability, in the region of each; 0 to 1.
         distance: Frames to the nearest key frame, 1 or more.
         beyond: Whether there are key frames on one side only.
+        dissent: Log-odds of 1 − mIoU between what was propagated and the network's word; None
+            where there is none.
     """
 
     error: float
     doubt: float
     distance: int
     beyond: bool
+    dissent: float | None = None
 
     @classmethod
     def of(
@@ -139,11 +154,17 @@ class Signals:
         there = sizes > 0
         index = result.index
         others = [key for key in keys if key != index]
+        dissent = None
+        if result.word is not None:
+            word = result.word if valid is None else np.where(valid, result.word, np.uint8(IGNORE))
+            both = Overlap.actual(word, result.mask, count)
+            dissent = float(log_odds(np.array(1 - both.mean_iou())))
         return cls(
             error=float(log_odds(np.array(1 - overlap.mean_iou()))),
             doubt=float((sums[there] / sizes[there]).mean()) if there.any() else 0.0,
             distance=min((abs(key - index) for key in others), default=1),
             beyond=bool(others) and not min(others) < index < max(others),
+            dissent=dissent,
         )
 
 
@@ -180,6 +201,16 @@ BETWEEN = Law(level=0.54, slope=1.15)
 
 BEYOND = Law(level=0.30, slope=0.73, doubt=1.11, distance=0.28)
 """With key frames on one side only: the probabilities say little there."""
+
+
+DISSENT = (-0.32, 1.18)
+"""Level and slope of the log-odds of a frame's error by `Signals.dissent`, beyond key frames."""
+
+
+def dissent_odds(dissent: float) -> float:
+    """Log-odds of the error to expect of a frame by how far a network contradicts it."""
+    level, slope = DISSENT
+    return level + slope * dissent
 
 
 def law_of(signals: Signals) -> Law:

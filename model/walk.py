@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Generator, Iterator, Mapping, S
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,14 +178,26 @@ class Walk:
     def _head(self, store: Shelf, key: KeyFrame, wanted: Container[int]) -> Iterator[FrameResult]:
         """The frames before the first key frame: worked out backwards, yielded forwards."""
         for result in self._outward(key, range(key.index - 1, -1, -1), wanted):
-            probabilities = result.probabilities.astype(np.float16)
-            store.put(f"head-{result.index}", probabilities, result.confidence)
+            kept: list[NDArray[Any]] = [
+                result.probabilities.astype(np.float16),
+                result.confidence,
+            ]
+            if result.propagated is not None:
+                kept.append(result.propagated.astype(np.float16))
+            if result.word is not None:
+                kept.append(result.word)
+            store.put(f"head-{result.index}", *kept)
         for index in range(key.index):
             if index in wanted:
-                kept, confidence = store.take(f"head-{index}")
-                full: NDArray[np.float32] = kept.astype(np.float32)
-                full /= full.sum(axis=0)
-                yield FrameResult(index, full, confidence, is_key=False)
+                rough, confidence, *more = store.take(f"head-{index}")
+                yield FrameResult(
+                    index,
+                    _whole(rough),
+                    confidence,
+                    is_key=False,
+                    propagated=_whole(more[0]) if more else None,
+                    word=more[1] if len(more) > 1 else None,
+                )
 
     def _tail(
         self, key: KeyFrame, wanted: Container[int], last: _Stretch | None
@@ -304,6 +316,13 @@ class Walk:
             np.copyto(confidence, filled.confidence, where=~key.labelled)
         whole = key.trust is None
         return FrameResult(key.index, probabilities, confidence, is_key=whole, image=key.image)
+
+
+def _whole(kept: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Probabilities kept as float16, summing to 1 again."""
+    out: NDArray[np.float32] = kept.astype(np.float32)
+    out /= out.sum(axis=0)
+    return out
 
 
 @dataclass
