@@ -348,29 +348,6 @@ def test_a_real_clip_reaches_the_baseline():
     assert max(changes) < 0.05
 
 
-@METHODS
-@pytest.mark.parametrize("keys", [(0,), (6,), (0, 5, 12)])
-def test_one_core_and_two_give_the_same(clip, keys, settings, monkeypatch):
-    results = []
-    for cores in (1, 2):
-        monkeypatch.setattr("model.ahead.usable_cores", partial(int, cores))
-        results.append(_run(clip, clip.keys(*keys), settings=settings))
-    for one, two in zip(*results, strict=True):
-        np.testing.assert_array_equal(one.probabilities, two.probabilities)
-        np.testing.assert_array_equal(one.confidence, two.confidence)
-
-
-@pytest.mark.parametrize("cores", [1, 2])
-def test_results_bring_their_frames_and_each_is_read_once(clip, cores, monkeypatch):
-    monkeypatch.setattr("model.ahead.usable_cores", partial(int, cores))
-    results = _run(clip, clip.keys(2, 5, 10))
-    assert set(clip.reads) == set(range(FRAMES))
-    assert max(clip.reads.values()) <= 2
-    assert [count for index, count in clip.reads.items() if 2 < index < 10] == [1] * 7
-    for result in results[2:]:
-        np.testing.assert_array_equal(result.image, clip.read(result.index))
-
-
 @pytest.mark.parametrize("keys", [(0,), (12,)])
 def test_outwards_of_a_key_frame_what_evidence_corrected_is_recalled(clip, keys):
     """Evidence on one frame alone shows in the frames that follow it, and in none before."""
