@@ -220,10 +220,10 @@ class TemporalReach:
     """The frames whose labels are expected to leave least uncertain, by flow, exactly.
 
     Dynamic programming over what each frame's label would explain of the frames around it
-    (`selection.reach`, `selection.planning`); clips share the budget by what they need, stretches
-    whose masks turned out uncertain get more of it, and dear frames give way to cheap ones that
-    serve almost as well. The frame that explains most comes first. Needs neither labels nor
-    features.
+    (`selection.reach`, evened; `selection.planning`); clips share the budget by what they need,
+    stretches whose masks turned out uncertain get more of it, and dear frames give way to cheap
+    ones that serve almost as well. The frame that explains most comes first. Needs neither labels
+    nor features.
     """
 
     name: str = "reach"
@@ -244,6 +244,7 @@ class TemporalReach:
             clip: _long_enough(candidates.reach.get(clip), own, candidates.labelled.get(clip, ()))
             for clip, own in frames.items()
         }
+        reaches = {clip: reach.evened() for clip, reach in reaches.items()}
         clicks = _by_frame(candidates, candidates.clicks, reaches)
         unsure = _by_frame(candidates, candidates.uncertainty, reaches)
         picked = plan(reaches, frames, candidates.labelled, count, clicks, unsure)

@@ -91,3 +91,50 @@ def test_wrong_input_is_refused(make, message):
 @pytest.mark.parametrize("frames", [1, 2])
 def test_the_shortest_clips(frames):
     assert Reach.from_time(frames).loss([0]) < frames
+
+
+def noisy(frames, span=96, seed=0, low=0.5):
+    rng = np.random.default_rng(seed)
+    return Reach.from_confidence(rng.uniform(low, 1.0, frames - 1), span)
+
+
+def test_evened_by_nothing_it_is_as_it_was():
+    reach = noisy(40)
+    same = reach.evened(0)
+    for name in ("between", "before", "after"):
+        np.testing.assert_array_equal(getattr(same, name), getattr(reach, name))
+
+
+def test_evened_altogether_gaps_of_one_length_are_alike():
+    reach, frames = noisy(30), 30
+    even = reach.evened(1)
+    for length in (2, 7, 29):
+        ends = np.arange(length, frames)
+        was = reach.gaps(ends - length, ends)
+        assert even.gaps(ends - length, ends) == pytest.approx(np.full(len(ends), was.mean()))
+        starts = np.arange(length)  # the frames after one labelled frame, up to the clip's end
+        assert even.gaps(-1, length) == pytest.approx(reach.before[length:, length].mean(), 1e-5)
+        assert even.gaps(starts, frames).shape == starts.shape
+
+
+def test_evened_in_part_it_lies_between():
+    reach = noisy(30)
+    half = reach.evened(0.5)
+    both = (reach.between + reach.evened(1).between) / 2
+    assert np.allclose(half.between, both, atol=1e-5)
+
+
+def test_stretches_far_apart_are_not_evened_out():
+    frames, span = 300, 20
+    sure = np.full(frames - 1, 0.99)
+    sure[150:] = 0.7
+    reach = Reach.from_confidence(sure, span)
+    even = reach.evened(1)
+    for end in (100, 250):
+        assert even.gaps(end - 10, end) == pytest.approx(reach.gaps(end - 10, end), rel=1e-3)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_refuses_a_share_that_is_none(share):
+    with pytest.raises(ValueError, match="share must be 0 to 1"):
+        noisy(5).evened(share)

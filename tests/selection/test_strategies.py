@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from selection import strategies
+from selection.planning import plan
 from selection.reach import Reach
 from selection.strategies import (
     STRATEGIES,
@@ -177,3 +178,17 @@ def test_reach_that_ends_before_the_clip_is_not_used():
         get_strategy("reach").select(given, 1).tolist()
         == get_strategy("reach").select(candidates(41, labelled={0: [60]}), 1).tolist()
     )
+
+
+def test_reach_does_not_rely_on_small_differences_between_places():
+    rng = np.random.default_rng(0)
+    reach = Reach.from_confidence(rng.uniform(0.5, 1.0, 119), span=96)
+    given = candidates(120, uncertainty=np.full(120, np.nan), reach={0: reach})
+    chosen = get_strategy("reach").select(given, 10)
+    planned = [frame for _, frame in plan({0: reach}, {0: range(120)}, {0: []}, 10)]
+
+    def widest(frames):
+        return np.diff(np.sort(frames)).max()
+
+    assert widest(chosen) < widest(planned)
+    assert reach.loss(chosen.tolist()) < reach.loss(range(6, 120, 12))
