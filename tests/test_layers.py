@@ -2,24 +2,9 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).parents[1]
-
-
-def _imports(package: str) -> Iterator[tuple[str, str]]:
-    """Each file of a package with each package that it imports, at whatever place."""
-    for file in sorted((ROOT / package).rglob("*.py")):
-        name = file.relative_to(ROOT).as_posix()
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                yield from ((name, alias.name.partition(".")[0]) for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                yield name, (node.module or "").partition(".")[0]
+from tests.imports import ROOT, imports
 
 
 @pytest.mark.parametrize(
@@ -32,7 +17,7 @@ def _imports(package: str) -> Iterator[tuple[str, str]]:
     ],
 )
 def test_a_package_does_not_import(package: str, unknown: set[str], exceptions: set[str]) -> None:
-    found = {file for file, name in _imports(package) if name in unknown}
+    found = {file for file, name in imports(package) if name in unknown}
     assert found == exceptions
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -16,12 +14,13 @@ from zipfile import ZipFile
 import pytest
 from packaging.requirements import Requirement
 
+from tests.imports import ROOT, imports
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-ROOT = Path(__file__).parents[1]
 PACKAGES = ("backend", "model", "selection")
 
 # What a requirement brings by way of another: the SDK decides which OpenCV there is, and the plugin
@@ -52,20 +51,11 @@ def test_each_requirement_is_pinned_to_a_version_that_it_allows(project: dict[st
         assert requirement.specifier.contains(pins[_name(requirement.name)]), requirement
 
 
-def _imported() -> Iterator[str]:
-    for package in PACKAGES:
-        for file in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text())):
-                if isinstance(node, ast.Import):
-                    yield from (alias.name.partition(".")[0] for alias in node.names)
-                elif isinstance(node, ast.ImportFrom):
-                    yield (node.module or "").partition(".")[0]
-
-
 def test_each_import_is_of_something_that_is_required(project: dict[str, Any]) -> None:
     required = {_name(requirement.name) for requirement in _all(project)}
     known = packages_distributions()
-    foreign = {*_imported()} - {*PACKAGES, *_BROUGHT, *sys.stdlib_module_names}
+    imported = {name for package in PACKAGES for _, name in imports(package)}
+    foreign = imported - {*PACKAGES, *_BROUGHT, *sys.stdlib_module_names}
     missing = {
         module
         for module in foreign
