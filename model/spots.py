@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -29,6 +30,9 @@ _THICK = np.ones((7, 7), np.uint8)
 
 _TWO_MINDS = 0.8
 """Share below which a key frame was predicted from two that disagree."""
+
+_NEARLY_ALL = 0.9
+"""Share below which a region may have become one with what is rightly called so."""
 
 _AROUND = 24
 """Pixels around a region, at least, within which spots are of one place."""
@@ -119,16 +123,22 @@ def spots_of(
     )
     neighbours = [other for other in around if other is not None]
     is_end = len(neighbours) < 2
+    least = rules.end_share if is_end else rules.share
+    candidates = [
+        candidate
+        for region in _regions(mask, result.mask, rules)
+        if (candidate := _Candidate.of(region, result)).share >= least
+        and candidate.other != candidate.label
+    ]
     colours: Colours | None = None
     found: list[Spot] = []
     named = np.zeros(mask.shape, bool)
-    for window, inside, label, whole in _regions(mask, result.mask, rules):
+    # A region that is contradicted in part may be a wrong one that became one with a right one of
+    # that class; so first come those of which it is clear, the wrong part by itself among them.
+    for window, inside, label, whole, other, share in sorted(
+        candidates, key=lambda candidate: candidate.share < _NEARLY_ALL
+    ):
         if (named[window] & inside).sum() > inside.sum() / 2:
-            continue
-        # Mean probabilities, not votes: where the two sides disagree, neither has `share`.
-        given = result.probabilities[:, window[0], window[1]][:, inside].mean(axis=1)
-        other = int(given.argmax())
-        if other == label or given[other] < (rules.end_share if is_end else rules.share):
             continue
         size = int(inside.sum())
         # A confident prediction matched the colours of every pixel; any other has to be checked.
@@ -141,8 +151,32 @@ def spots_of(
                 continue
         named[window] |= inside
         box = (window[1].start, window[0].start, window[1].stop, window[0].stop)
-        found.append(Spot(index, box, label, other, size, float(given[other])))
+        found.append(Spot(index, box, label, other, size, share))
     return _merged(found)
+
+
+class _Candidate(NamedTuple):
+    """A region that may be a spot: its pixels, its label, and what the others say of it."""
+
+    window: tuple[slice, slice]
+    inside: NDArray[np.bool_]
+    label: int
+    whole: bool
+    other: int
+    share: float
+
+    @classmethod
+    def of(
+        cls, region: tuple[tuple[slice, slice], NDArray[np.bool_], int, bool], result: FrameResult
+    ) -> _Candidate:
+        """Look at what a region from `_regions` was predicted to be.
+
+        Mean probabilities, not votes: where the two sides disagree, neither has the share.
+        """
+        (rows, columns), inside, _, _ = region
+        given = result.probabilities[:, rows, columns][:, inside].mean(axis=1)
+        other = int(given.argmax())
+        return cls(*region, other, float(given[other]))
 
 
 def _regions(

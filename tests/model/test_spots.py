@@ -101,6 +101,19 @@ def test_what_became_one_with_its_surroundings_is_found(clip):
     assert spot.pixels == pytest.approx(square.sum(), rel=0.1)
 
 
+def test_what_became_one_with_a_right_region_is_told_by_itself(clip):
+    """It was told as one with the right region, of which it made more than half."""
+    keys = clip.keys(0, 4, 8)
+    right, wrong = (slice(54, 88), slice(0, 20)), (slice(54, 88), slice(20, 62))
+    for mask in keys.values():
+        mask[right] = 1
+    predicted = _predicted(keys[4], confidence=0.9)
+    keys[4][wrong] = 1
+    (spot,) = spots_of(predicted, keys, clip)
+    assert (spot.box, spot.labelled, spot.expected) == ((20, 54, 62, 88), 1, 0)
+    assert spot.share == pytest.approx(1)
+
+
 def test_a_part_counts_only_where_the_prediction_is_sure(clip):
     keys = clip.keys(0, 4, 8)
     sure, unsure = _predicted(keys[4], confidence=0.9), _predicted(keys[4], confidence=0.1)
