@@ -32,12 +32,12 @@ def check_device(name: str) -> torch.device:
     if torch.version.cuda is None and torch.version.hip is None:
         raise ValueError(
             f"the device is {name!r}, but this PyTorch ({torch.__version__}) is built without"
-            " CUDA; set MASKLOOP_DEVICE=cpu, or install a build of torch with CUDA"
+            " CUDA; use cpu, or install a build of torch with CUDA"
         )
     if not torch.cuda.is_available():
         raise ValueError(
             f"the device is {name!r}, but PyTorch finds no CUDA card; check that nvidia-smi lists"
-            " one here (a container needs --gpus all), or set MASKLOOP_DEVICE=cpu"
+            " one here (a container needs --gpus all), or use cpu"
         )
     count = torch.cuda.device_count()
     if match[1] is not None and int(match[1]) >= count:

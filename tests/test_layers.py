@@ -22,6 +22,12 @@ def test_a_package_does_not_import(package: str, unknown: set[str], exceptions: 
 
 
 @pytest.mark.parametrize("package", ["model", "selection"])
+def test_a_library_names_no_setting_of_the_service(package: str) -> None:
+    files = (ROOT / package).rglob("*.py")
+    assert [file.name for file in files if "MASKLOOP_" in file.read_text(encoding="utf-8")] == []
+
+
+@pytest.mark.parametrize("package", ["model", "selection"])
 def test_a_library_reads_no_environment(package: str) -> None:
     readers = {
         file.relative_to(ROOT).as_posix()

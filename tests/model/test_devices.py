@@ -58,7 +58,7 @@ def test_what_is_no_device_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("built", "cards", "name", "message"),
     [
-        (None, 0, "cuda", "built without CUDA; set MASKLOOP_DEVICE=cpu, or install"),
+        (None, 0, "cuda", "built without CUDA; use cpu, or install"),
         ("12.4", 0, "cuda", "finds no CUDA card; check that nvidia-smi lists one"),
         ("12.4", 1, "cuda:1", "the cards here are cuda:0$"),
         ("12.4", 2, "cuda:7", "the cards here are cuda:0, cuda:1$"),
