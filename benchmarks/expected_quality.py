@@ -6,7 +6,8 @@
 A row for each clip and choice of key frames: the mIoU to expect of the unlabelled frames, the true
 one, and the rank correlation of the two over those frames. Where ../shared/data (MASKLOOP_DATA) is
 missing, only rendered clips are measured. --fit fits the laws of `model.signals` instead, on
-rendered clips that are not among those measured, and prints their coefficients.
+rendered clips that are not among those measured, and prints their coefficients; that of a network's
+dissent only with some seconds to fine-tune one.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ from backend.settings import Settings, load_settings
 from benchmarks.run import DATA
 from model.benchmark import LabelledClip, find_clips, open_labelled
 from model.clip import FrameSource
+from model.flowstore import FlowStore
 from model.metrics import confusion, mean_iou
 from model.pipeline import ClipAnnotator
+from model.quality import as_propagated
 from model.signals import Signals, terms
 from model.synthetic import RenderedClip, render_clip
 
@@ -66,6 +69,10 @@ class _Faster:
 
     def read(self, index: int) -> NDArray[np.uint8]:
         return self._source.read(index * self._step)
+
+
+Fitted = tuple[tuple[float, ...], float, float]
+"""What the coefficients are multiplied by, the true error, and the weight."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,17 @@ def clips_of(name: str, data: Path) -> Iterator[LabelledClip]:
             yield open_labelled(folder)
 
 
+def annotators(
+    clip: LabelledClip, patterns: Sequence[str], settings: Settings
+) -> Iterator[tuple[str, ClipAnnotator]]:
+    """A fresh annotator for each choice of key frames; they share the clip's flow, nothing else."""
+    flow: FlowStore | None = None
+    for keys in patterns:
+        annotator = annotator_for(clip.source, clip.class_names, settings)
+        flow = annotator.flow = flow or annotator.flow
+        yield keys, annotator
+
+
 def measure(annotator: ClipAnnotator, clip: LabelledClip, keys: str) -> Row:
     """Label a clip from some of its true masks; compare what is expected with what is true."""
     labels = {index: clip.masks.read(index) for index in parse_keys(keys).of(len(clip))}
@@ -131,31 +149,52 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def fit(settings: Settings) -> dict[str, NDArray[np.float64]]:
-    """Fit both laws on the frames of `FITTED`: logistic regression on the share of error.
+    """Fit the laws on the frames of `FITTED`: logistic regression on the share of error.
 
-    A clip with some key frames weighs as the root of its number of frames.
+    A clip with some key frames weighs as the root of its number of frames. What a network's
+    dissent tells is fitted on its first frame alone, where it is listened to without a judge.
 
     Returns:
-        Level, slope, doubt and distance of the laws "between" and "beyond".
+        Level, slope, doubt and distance of the laws "between" and "beyond", which go by what is
+        propagated without a network; where there is time for one, level and slope of "dissent".
     """
-    rows: dict[bool, list[tuple[tuple[float, ...], float, float]]] = {False: [], True: []}
+    rows: dict[bool, list[Fitted]] = {False: [], True: []}
+    dissent: list[Fitted] = []
+    plain = settings.model_copy(update={"finetune_seconds": 0.0})
     for clip in rendered(FITTED):
-        annotator = annotator_for(clip.source, clip.class_names, settings)
-        for keys in KEYS["rendered"]:
-            indices = parse_keys(keys).of(len(clip))
-            labels = {index: clip.masks.read(index) for index in indices}
-            seen: list[tuple[Signals, float]] = []
-            for result in annotator.propagate(labels):
-                if result.index not in labels:
-                    truth = clip.masks.read(result.index)
-                    counts = confusion(truth, result.mask, len(clip.class_names))
-                    seen.append((Signals.of(result, indices), 1 - (mean_iou(counts) or 0.0)))
+        for keys, annotator in annotators(clip, KEYS["rendered"], plain):
+            seen = _signals(clip, keys, annotator)
             for side, group in groupby(seen, key=lambda pair: pair[0].beyond):
                 part = list(group)
                 rows[side] += [(terms(s), error, len(part) ** -0.5) for s, error in part]
+        patterns = ("first",) if settings.finetune_seconds > 0 else ()
+        for keys, annotator in annotators(clip, patterns, settings):
+            seen = _signals(clip, keys, annotator)
+            dissent += [
+                ((1.0, s.dissent), error, len(seen) ** -0.5)
+                for s, error in seen
+                if s.dissent is not None
+            ]
         print(f"fitting: {clip.name}", flush=True)
     between = _regress([(terms[:2], error, weight) for terms, error, weight in rows[False]])
-    return {"between": np.append(between, [0.0, 0.0]), "beyond": _regress(rows[True])}
+    laws = {"between": np.append(between, [0.0, 0.0]), "beyond": _regress(rows[True])}
+    return {**laws, "dissent": _regress(dissent)} if dissent else laws
+
+
+def _signals(
+    clip: LabelledClip, keys: str, annotator: ClipAnnotator
+) -> list[tuple[Signals, float]]:
+    """Signals and error of each unlabelled frame."""
+    indices = parse_keys(keys).of(len(clip))
+    labels = {index: clip.masks.read(index) for index in indices}
+    annotator.finetune(labels)
+    seen = []
+    for result in annotator.propagate(labels):
+        if result.index not in labels:
+            counts = confusion(clip.masks.read(result.index), result.mask, len(clip.class_names))
+            signals = Signals.of(as_propagated(result), indices)
+            seen.append((signals, 1 - (mean_iou(counts) or 0.0)))
+    return seen
 
 
 def _regress(rows: Sequence[tuple[tuple[float, ...], float, float]]) -> NDArray[np.float64]:
@@ -199,8 +238,7 @@ def main() -> None:
     rows: list[Row] = []
     for name in options.sets.split(","):
         for clip in clips_of(name, options.data):
-            annotator = annotator_for(clip.source, clip.class_names, settings)
-            for keys in KEYS[name]:
+            for keys, annotator in annotators(clip, KEYS[name], settings):
                 rows.append(measure(annotator, clip, keys))
                 print(table(rows[-1:]).splitlines()[2], flush=True)
     if rows:

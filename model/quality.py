@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # It would load torch.
 __all__ = [
     "Calibration",
     "QualityEstimate",
+    "as_propagated",
     "reverse_test",
 ]
 
@@ -92,7 +93,7 @@ def _refined(refinement: Refinement, result: FrameResult) -> FrameResult:
     return replace(refinement(result), clues=None, propagated=result.probabilities)
 
 
-def _as_propagated(result: FrameResult) -> FrameResult:
+def as_propagated(result: FrameResult) -> FrameResult:
     """What the laws go by.
 
     A network's word makes probabilities softer and masks better, and the reverse test has to do
@@ -134,7 +135,7 @@ class Calibration:
         off: dict[bool, list[float]] = {True: [], False: []}
         for result in predictions:
             truth = keys[result.index]
-            signals = Signals.of(_as_propagated(result), keys, truth != IGNORE)
+            signals = Signals.of(as_propagated(result), keys, truth != IGNORE)
             real = Overlap.actual(truth, result.mask, len(result.probabilities)).mean_iou()
             held_out[result.index] = real
             error = float(log_odds(np.array(1 - real)))
@@ -192,7 +193,7 @@ class QualityEstimate:
         if is_key and (result.confidence >= 1).mean() >= _WHOLE:
             self._seen[result.index] = None
             return
-        result = _as_propagated(result)
+        result = as_propagated(result)
         soft = Overlap.expected(result.probabilities)
         signals = Signals.from_overlap(result, self.calibration.keys, soft, None)
         self._seen[result.index] = signals, soft

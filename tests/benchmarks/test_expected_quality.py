@@ -6,8 +6,10 @@ import pytest
 from backend.annotator import annotator_for
 from backend.settings import load_settings
 from benchmarks.expected_quality import (
+    KEYS,
     Row,
     _regress,
+    annotators,
     clips_of,
     fit,
     measure,
@@ -56,6 +58,18 @@ def test_real_clips_may_be_missing(tmp_path):
     assert list(clips_of("davis", tmp_path)) == []
 
 
+def test_choices_of_key_frames_share_the_flow_and_no_network():
+    drawn = render_clip(5, (96, 64), 0)
+    clip = LabelledClip(drawn, drawn.masks, drawn.class_names, drawn.name)
+    settings = load_settings(method="maskloop", finetune_seconds=1)
+    (one, first), (other, second) = annotators(clip, ("every:2", "first"), settings)
+    assert (one, other) == ("every:2", "first")
+    assert first.flow is second.flow
+    first.finetune({0: drawn.masks.read(0)})
+    with pytest.raises(ValueError, match="no fine-tuned network"):
+        second.save("nowhere")
+
+
 def test_the_laws_can_be_fitted(monkeypatch, capsys):
     monkeypatch.setattr("benchmarks.expected_quality.FITTED", (("easy", 5, 2),))
     monkeypatch.setattr("benchmarks.expected_quality.FRAMES", 9)
@@ -64,3 +78,14 @@ def test_the_laws_can_be_fitted(monkeypatch, capsys):
     assert (laws["between"][2:] == 0).all()
     assert all(np.isfinite(law).all() for law in laws.values())
     assert "rendered-easy-5-step2" in capsys.readouterr().out
+    assert "dissent" not in laws
+
+
+def test_a_network_s_dissent_can_be_fitted(monkeypatch):
+    monkeypatch.setattr("benchmarks.expected_quality.FITTED", (("easy", 5, 2),))
+    monkeypatch.setattr("benchmarks.expected_quality.FRAMES", 5)
+    monkeypatch.setitem(KEYS, "rendered", ("every:2", "first"))
+    monkeypatch.setattr("model.pipeline.unjudged_weight", lambda agreed: 0.5)
+    laws = fit(load_settings(method="maskloop", finetune_seconds=1))
+    assert laws["dissent"].shape == (2,)
+    assert np.isfinite(laws["dissent"]).all()
