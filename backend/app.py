@@ -22,8 +22,12 @@ log = logging.getLogger(__name__)
 # "Retrieve predictions" sends all selected tasks with their annotations in one call.
 _LARGEST_BODY = 512 * 1024 * 1024
 
+# A webhook brings one task with its annotation. What is larger is found by the regular check.
+_LARGEST_BELL = 64 * 1024 * 1024
+
 # Load balancers ask for /health without credentials, and so come the webhooks that Label Studio
-# makes by itself, even where the connection has some. Neither tells anything: a webhook is a bell.
+# makes by itself, even where the connection has some. Neither tells anything: a webhook is a bell,
+# and without credentials a faint one (see `Hooks.fit`).
 _OPEN_ROUTES = frozenset({"/health", "/", "/webhook"})
 
 
@@ -42,13 +46,13 @@ def create_app(settings: Settings | None = None, hooks: Hooks | None = None) -> 
     app = Flask("maskloop")
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST_BODY
     _guard(app, settings)
-    _protocol_routes(app, hooks)
+    _protocol_routes(app, hooks, settings)
     _own_routes(app, hooks, settings)
     _error_answers(app)
     return app
 
 
-def _protocol_routes(app: Flask, hooks: Hooks) -> None:
+def _protocol_routes(app: Flask, hooks: Hooks, settings: Settings) -> None:
     @app.get("/")
     @app.get("/health")
     def health() -> Response:
@@ -76,11 +80,13 @@ def _protocol_routes(app: Flask, hooks: Hooks) -> None:
 
     @app.post("/webhook")
     def webhook() -> tuple[Response, int]:
+        request.max_content_length = _LARGEST_BELL
         body = _body()
         event = body.get("action")
         if not isinstance(event, str):
             raise RequestError(f"'action' must name an event, got {_shorten(event)}.")
-        return jsonify({"status": "ok", **hooks.fit(event, body)}), 200
+        answer = hooks.fit(event, body, trusted=_may_enter(settings))
+        return jsonify({"status": "ok", **answer}), 200
 
     @app.get("/versions")
     def versions() -> Response:
@@ -102,25 +108,28 @@ def _own_routes(app: Flask, hooks: Hooks, settings: Settings) -> None:
 
 
 def _guard(app: Flask, settings: Settings) -> None:
-    user = settings.basic_auth_user
-    password = settings.basic_auth_pass.get_secret_value()
-    if not user and not password:
-        return
-
     @app.before_request
     def check() -> tuple[Response, int] | None:
-        if request.path in _OPEN_ROUTES:
-            return None
-        given = request.authorization
-        right = given is not None and given.type == "basic" and all(
-            hmac.compare_digest(str(a or "").encode(), b.encode())
-            for a, b in ((given.username, user), (given.password, password))
-        )  # fmt: skip
-        if right:
+        # Wrong credentials are refused everywhere: whoever has some means to be known.
+        is_open = request.path in _OPEN_ROUTES and request.authorization is None
+        if is_open or request.path == "/health" or _may_enter(settings):
             return None
         answer = jsonify({"error": "This service asks for basic authentication."})
         answer.headers["WWW-Authenticate"] = 'Basic realm="Maskloop"'
         return answer, 401
+
+
+def _may_enter(settings: Settings) -> bool:
+    """Whether the request has the credentials that the settings ask for, if any."""
+    user = settings.basic_auth_user
+    password = settings.basic_auth_pass.get_secret_value()
+    if not user and not password:
+        return True
+    given = request.authorization
+    return given is not None and given.type == "basic" and all(
+        hmac.compare_digest(str(a or "").encode(), b.encode())
+        for a, b in ((given.username, user), (given.password, password))
+    )  # fmt: skip
 
 
 def _error_answers(app: Flask) -> None:

@@ -144,6 +144,10 @@ class Artifacts:
                 if entry.name not in kept:
                     shutil.rmtree(entry, ignore_errors=True)
 
+    def remove_project(self, project_id: int) -> None:
+        """Delete all that was made for a project."""
+        shutil.rmtree(self.path(str(project_id)), ignore_errors=True)
+
     def _beside(self, key: str) -> Path:
         """An empty temporary file in the folder of the key's file."""
         folder = self.path(key).parent

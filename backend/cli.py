@@ -195,6 +195,20 @@ def rollback(
     _errors.print(f"The worker shows {version} again as soon as no round runs.", soft_wrap=True)
 
 
+@app.command()
+def refresh(
+    project: Annotated[int, typer.Argument(help="Label Studio's id of the project.")],
+) -> None:
+    """Fetch a project's pictures anew: they were replaced under their old addresses."""
+    from backend.jobqueue import Queue
+    from backend.refresh import refresh as run
+    from backend.store import Store
+
+    settings = _settings()
+    run(Store(settings.resolved_database_url), Queue(settings), project)
+    _errors.print("The worker fetches the pictures anew and makes a round.", soft_wrap=True)
+
+
 def _settings(**overrides: Any) -> Settings:
     return load_settings(**overrides)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Literal
 
@@ -11,7 +11,7 @@ from backend.formats import FormatError
 from backend.frames import clip_frames
 from backend.labelconfig import LabelConfig
 from backend.labels import ClipLabels
-from backend.media import MediaCache, MediaError
+from backend.media import MediaCache, MediaError, bare_url, of_edition
 from backend.objects import Channel, ClipObjects
 from backend.parts import ClipWishes, Shown, TaskParts, parts_of, wishes_of
 from backend.roundfiles import RoundFiles
@@ -34,6 +34,7 @@ class Collector:
         objects: Whether regions are objects; ``auto`` asks the configuration.
         problems: Sentences on what can't be used are added here.
         shown: Gives the result that people were shown of a task.
+        edition: How often a person had the pictures fetched anew.
         failed: Why a clip can't be had now, by name; such a clip is tried again.
         set_aside: Tasks that can't be served until they change, and the digests of their labels.
     """
@@ -45,6 +46,7 @@ class Collector:
     objects: Literal["auto", "on", "off"]
     problems: list[str]
     shown: Shown
+    edition: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     set_aside: dict[int, str | None] = field(default_factory=dict)
 
@@ -125,7 +127,8 @@ class Collector:
         tasks, parts = [], []
         for task in group:
             try:
-                parts.append(parts_of(task, self.config, self.media, self.shown))
+                task = replace(task, url=of_edition(task.url, self.edition))
+                parts.append(self._of_edition(parts_of(task, self.config, self.media, self.shown)))
             except FormatError as error:
                 self.problems.append(f"Task {task.task_id} (clip {task.clip!r}): {error}")
                 self.set_aside[task.task_id] = task.digest
@@ -135,6 +138,11 @@ class Collector:
                 continue
             tasks.append(task)
         return tasks, parts
+
+    def _of_edition(self, of: TaskParts) -> TaskParts:
+        urls = [of_edition(bare_url(part.url), self.edition) for part in of.parts]
+        parts = [replace(part, url=url) for part, url in zip(of.parts, urls, strict=True)]
+        return replace(of, parts=parts)
 
     def _objects_of(
         self,

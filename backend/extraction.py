@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from model.clip import ClipError, FolderClip, ListClip, VideoClip, open_clip
 
@@ -16,6 +18,7 @@ __all__ = ["IMAGE_FORMATS", "SourceFrames", "choose_frames"]
 IMAGE_FORMATS = ("jpg", "png")
 
 _JPEG_QUALITY = 95
+_ORIENTATION = 0x0112
 # What every browser shows; other images are converted.
 _SHOWN = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
@@ -55,6 +58,25 @@ class SourceFrames:
 
     def __len__(self) -> int:
         return len(self._chosen)
+
+    def check(self) -> None:
+        """Look at all images of a folder, at no more than their heads.
+
+        Raises:
+            ClipError: When one can't be read, or they are not of one size; with its name.
+        """
+        if not isinstance(self._clip, ListClip):
+            return
+        first: tuple[Path, tuple[int, int]] | None = None
+        for path in self._clip.paths:
+            size = _size_of(path)
+            first = first or (path, size)
+            if size != first[1]:
+                raise ClipError(
+                    f"{path} is {size[0]}x{size[1]} pixels, and {first[0].name} "
+                    f"{first[1][0]}x{first[1][1]}; the frames of a clip have one size: put those "
+                    "of another size into a folder of their own, which is another clip"
+                )
 
     @property
     def size(self) -> tuple[int, int]:
@@ -127,6 +149,23 @@ def choose_frames(timestamps: npt.NDArray[np.float64], fps: float | None) -> npt
     before = np.maximum(after - 1, 0)
     nearer = wanted - timestamps[before] <= timestamps[after] - wanted
     return np.asarray(np.unique(np.where(nearer, before, after)), dtype=np.int64)
+
+
+def _size_of(path: Path) -> tuple[int, int]:
+    """Width and height of an image as it is shown."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                width, height = image.size
+                turned = image.getexif().get(_ORIENTATION, 1) >= 5
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        state = "the file is empty" if path.stat().st_size == 0 else "it may be damaged"
+        raise ClipError(
+            f"{path}: is not an image that can be read ({state}); put a sound one in its place, or "
+            "take it out of the folder"
+        ) from None
+    return (height, width) if turned else (width, height)
 
 
 def _is_shown(path: Path) -> bool:

@@ -10,10 +10,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from backend.media import bare_url
 from backend.snapshot import ClipSnapshot
 from model.clip import ClipError, FrameSource, VideoClip, read_image
 
-__all__ = ["TaskFrames", "VideoFrames", "clip_frames"]
+__all__ = ["Fetcher", "TaskFrames", "VideoFrames", "clip_frames", "open_video"]
 
 
 class Fetcher(Protocol):
@@ -22,8 +23,28 @@ class Fetcher(Protocol):
     def image(self, url: str, task_id: int | None = None) -> Path:
         """Where the picture of a task lies on this disk."""
 
+    def forget(self, url: str, task_id: int | None = None) -> None:
+        """Fetch the picture or video of a task anew the next time."""
+
     def video(self, url: str, task_id: int | None = None) -> Path:
         """Where the video of a task lies on this disk."""
+
+
+def open_video(media: Fetcher, url: str, task_id: int) -> VideoClip:
+    """The video of a task.
+
+    Raises:
+        MediaError: When it can't be had.
+        ClipError: When it can't be read.
+    """
+    path = media.video(url, task_id)
+    try:
+        return VideoClip(path)
+    except ClipError as error:
+        # What is kept may be half of a file that is whole by now.
+        media.forget(url, task_id)
+        reason = str(error).removeprefix(f"{path}: ")
+        raise ClipError(f"the video of task {task_id} ({bare_url(url)}) {reason}") from None
 
 
 def clip_frames(media: Fetcher, clip: ClipSnapshot) -> FrameSource:
@@ -57,7 +78,15 @@ class TaskFrames:
             ClipError: When it can't be read, or isn't of the size of the others.
         """
         task_id, url = self._tasks[index]
-        picture = read_image(self._media.image(url, task_id))
+        try:
+            picture = read_image(self._media.image(url, task_id))
+        except ClipError:
+            # What is kept may be half of a file that is whole by now.
+            self._media.forget(url, task_id)
+            raise ClipError(
+                f"the picture of task {task_id} ({bare_url(url)}) can't be decoded; it may be "
+                "damaged: put a sound one in its place"
+            ) from None
         if self._first is None:
             self._first = task_id, picture.shape
         elif self._first[1] != picture.shape:
@@ -100,5 +129,5 @@ class VideoFrames:
         """
         with self._opening:
             if self._clip is None:
-                self._clip = VideoClip(self._media.video(self._url, self._task_id))
+                self._clip = open_video(self._media, self._url, self._task_id)
         return self._clip.read(index)

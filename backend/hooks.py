@@ -135,12 +135,15 @@ class Hooks:
         empty = {"result": [], "score": 1.0, "model_version": version}
         return [found.get(task_id, empty) for task_id in ids]
 
-    def fit(self, event: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    def fit(self, event: str, data: Mapping[str, Any], *, trusted: bool = True) -> dict[str, Any]:
         """Take note of an event; the work is done elsewhere.
 
         Args:
             event: Label Studio's name of the event.
             data: Its body, with the project.
+            trusted: Whether whoever says so has shown the service's credentials. Others can make
+                the worker look at a project that is known, and nothing else: what they say of it
+                is not believed.
 
         Returns:
             ``{"queued": whether the worker will look}``, with the reason where it won't.
@@ -151,13 +154,17 @@ class Hooks:
         project = data.get("project")
         project_id = project_id_of(project.get("id") if isinstance(project, Mapping) else project)
         text = project.get("label_config") if isinstance(project, Mapping) else None
+        text = text if isinstance(text, str) else None
         known = self.store.project(project_id)
         if event == "PROJECT_UPDATED":
             if not text or (known is not None and known.label_config == text):
                 return {"queued": False, "reason": "nothing that Maskloop depends on has changed"}
         elif event not in _BELLS:
             return {"queued": False, "reason": f"{event} changes neither tasks nor labels"}
-        values = {"label_config": text} if text else {}
+        if known is None and not trusted:
+            reason = "nobody with the service's user and password has named this project"
+            return {"queued": False, "reason": reason}
+        values = {"label_config": text} if text and trusted else {}
         self._ring(project_id, train_now=event == "START_TRAINING", **values)
         return {"queued": True}
 

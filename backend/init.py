@@ -81,7 +81,7 @@ def split_labels(text: str) -> list[str]:
     """The labels in a comma-separated list.
 
     Raises:
-        InitError: When there is none, or one comes twice.
+        InitError: When there is none but the background, or one comes twice.
     """
     labels = [label.strip() for label in text.split(",") if label.strip()]
     if not labels:
@@ -89,6 +89,11 @@ def split_labels(text: str) -> list[str]:
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
         raise InitError(f"labels come twice: {', '.join(twice)}")
+    if all(label.casefold() == BACKGROUND for label in labels):
+        raise InitError(
+            "the only label is the background, which is what nobody has drawn on; name what is to "
+            "be drawn: --labels car,road"
+        )
     return labels
 
 
@@ -133,7 +138,13 @@ def init(
         ClipError: When the source can't be read.
         StudioError: When Label Studio can't do its part.
     """
+    if not backend.url.startswith(("http://", "https://")):
+        raise InitError(
+            f"the service's address is {backend.url!r}; expected one that begins with http:// or "
+            "https://"
+        )
     frames = SourceFrames(source, fps=fps, image_format=image_format)
+    frames.check()
     queries = _queries(samples, frames)
     clip = clip or source.resolve().stem
     result = InitResult(0, "", clip, 0, len(frames))

@@ -44,6 +44,11 @@ class Queue:
         else:
             self._task(project_id)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no job waits to be done at once."""
+        return int(self.huey.pending_count()) == 0
+
     def consume(self) -> None:
         """Do jobs until the process is told to end. Runs in the main thread."""
         consumer = self.huey.create_consumer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -9,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeGuard
 
 import psutil
 
@@ -32,6 +33,9 @@ _LONGEST_PAUSE = 900.0
 # A round of another machine's worker is taken over when it has been silent so long.
 _STALE_SECONDS = 60.0
 _BEAT_SECONDS = 5.0
+# What was made for a project that Label Studio no longer knows is kept for so long.
+_KEPT_DAYS = 7
+_NOT_WRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 class Foreman:
@@ -59,8 +63,10 @@ class Foreman:
         """Look at every project now and then: finds lost webhooks, jobs and rounds."""
         while True:
             try:
+                idle = self.queue.is_empty
                 for project in self.store.projects():
-                    if self.store.enqueue(project.id):
+                    # A project that waits in an empty queue has lost its job.
+                    if self.store.enqueue(project.id) or idle:
                         self.queue.put(project.id)
             except Exception:
                 log.exception("the regular check failed and is tried again")
@@ -89,8 +95,9 @@ class Foreman:
         except StudioError as error:
             self._studio_failed(project_id, error)
         except Exception as error:
-            log.exception("project %d", project_id)
-            self.store.fail_project(project_id, _sentence(error))
+            sentence = self._sentence(error)
+            log.error("project %d: %s", project_id, sentence, exc_info=not _is_of_disk(error))
+            self._failed(project_id, sentence)
 
     # What is due --------------------------------------------------------------------------------
 
@@ -98,6 +105,8 @@ class Foreman:
         """Learn from Label Studio what changed, at little cost where nothing did."""
         studio = self.runner.studio
         fingerprint = studio.fingerprint(project.id)
+        if project.gone_at is not None:
+            self.store.set_project(project.id, gone_at=None)
         rung = project.rung_at is not None
         if fingerprint != project.fingerprint or (rung and project.rung_at != project.looked_at):
             view = look(studio, project.id)
@@ -145,6 +154,7 @@ class Foreman:
         # Rounds of 0.1.0 did not note the terms.
         terms = figures.get("terms")
         other = terms is not None and project.terms is not None and terms != project.terms
+        other = other or (figures.get("refreshes") or 0) != project.refreshes
         return bool(other or figures.get("asks", asks_for(None)) != asks)
 
     def _is_full(self, project_id: int, labels: int) -> bool:
@@ -180,8 +190,9 @@ class Foreman:
         except StudioError:
             raise  # Label Studio may come back: the round stays, and goes on from its last step.
         except Exception as error:
-            sentence = _sentence(error)
+            sentence = self._sentence(error)
             given_up = row.attempts + 1 >= _ATTEMPTS or isinstance(error, NothingToServeError)
+            given_up = given_up and not _is_of_disk(error)  # It goes on when there is room.
             self.store.set_round(row.id, error=sentence, state="failed" if given_up else "running")
             raise
         # What came during the round is looked at right after it.
@@ -229,12 +240,38 @@ class Foreman:
             thread.join()
 
     def _studio_failed(self, project_id: int, error: StudioError) -> None:
+        sentence = str(error)
         if error.status == 404 and self._gone(project_id):
-            log.info("project %d is gone from Label Studio: %s", project_id, error)
-            self.store.remove_project(project_id)
-            return
-        log.warning("project %d: %s", project_id, error)
-        self.store.fail_project(project_id, str(error))
+            if self._is_over(project_id):
+                log.info("project %d is gone from Label Studio and forgotten", project_id)
+                self.store.remove_project(project_id)
+                self.runner.artifacts.remove_project(project_id)
+                return
+            sentence = (
+                f"Label Studio at {self.settings.label_studio_url} has no project {project_id} "
+                "any more, or the user of LABEL_STUDIO_API_KEY may not see it. In case one of "
+                f"these is wrong, its masks and networks are kept for {_KEPT_DAYS} days."
+            )
+        log.warning("project %d: %s", project_id, sentence)
+        self._failed(project_id, sentence)
+
+    def _is_over(self, project_id: int) -> bool:
+        """Whether a project that Label Studio does not know may be forgotten: at once where no
+        round was made, else when it was gone for days. A wrong address or token looks the same."""
+        project = self.store.project(project_id)
+        if project is None or project.version is None:
+            return True
+        if project.gone_at is None:
+            self.store.set_project(project_id, gone_at=time.time())
+            return False
+        return time.time() - project.gone_at > _KEPT_DAYS * 86_400
+
+    def _failed(self, project_id: int, sentence: str) -> None:
+        """Keep what went wrong for the status. Never raises: the disk may be full."""
+        try:
+            self.store.fail_project(project_id, sentence)
+        except Exception as error:
+            log.error("project %d: the store can't be written: %s", project_id, error)
 
     def _gone(self, project_id: int) -> bool:
         try:
@@ -242,6 +279,19 @@ class Foreman:
         except StudioError as error:
             return error.status == 404
         return False
+
+    def _sentence(self, error: Exception) -> str:
+        if _is_of_disk(error):
+            return (
+                f"MODEL_DIR ({self.settings.model_dir.resolve()}) can't be written: "
+                f"{error.strerror}. Make room, or give the service's user the right to write "
+                "there; what was begun goes on by itself."
+            )
+        return _sentence(error)
+
+
+def _is_of_disk(error: Exception) -> TypeGuard[OSError]:
+    return isinstance(error, OSError) and error.errno in _NOT_WRITABLE
 
 
 def _sentence(error: Exception) -> str:

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from backend.fetching import Fetcher
 from backend.mediaplaces import MediaError, Places
 
-__all__ = ["MediaCache", "MediaError"]
+__all__ = ["MediaCache", "MediaError", "bare_url", "of_edition"]
 
 _MAX_PICTURE_BYTES = 256 * 1024**2
 _MAX_VIDEO_BYTES = 8 * 1024**3
@@ -26,7 +26,23 @@ _FORGOTTEN_SECONDS = 3600.0
 _KEPT_SHARE = 0.9
 _MEASURED_SHARE = 0.05
 _PARTIAL = ".writing-"
+_EDITION = "#maskloop-edition="
 _FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
+
+
+def of_edition(url: str, edition: int) -> str:
+    """An address whose file is fetched once more, though it is kept: pictures were replaced.
+
+    Args:
+        url: As the task's data gives it.
+        edition: How often that was asked for; 0 is the address as it is.
+    """
+    return f"{url}{_EDITION}{edition}" if edition else url
+
+
+def bare_url(url: str) -> str:
+    """The address without its edition."""
+    return url.partition(_EDITION)[0]
 
 
 class MediaCache:
@@ -98,6 +114,18 @@ class MediaCache:
         """
         return self._file("video", url, task_id, self._max_video_bytes, lambda path, url: None)
 
+    def forget(self, url: str, task_id: int | None = None) -> None:
+        """Fetch a picture or a video anew the next time: it turned out to be damaged."""
+        for kind in ("picture", "video"):
+            self._place(kind, url, task_id)[1].unlink(missing_ok=True)
+
+    def _place(self, kind: str, url: str, task_id: int | None) -> tuple[str, Path]:
+        """The whole address of a file, and where it is kept."""
+        bare, _, edition = url.partition(_EDITION) if isinstance(url, str) else (url, "", "")
+        address = self._places.resolve(bare, task_id)
+        digest = hashlib.sha256(f"{kind} {address}{edition}".encode()).hexdigest()
+        return address, self._folder / digest[:2] / digest[2:40]
+
     def _file(
         self,
         kind: str,
@@ -106,9 +134,7 @@ class MediaCache:
         max_bytes: int,
         check: Callable[[Path, str], None],
     ) -> Path:
-        address = self._places.resolve(url, task_id)
-        digest = hashlib.sha256(f"{kind} {address}".encode()).hexdigest()
-        path = self._folder / digest[:2] / digest[2:40]
+        address, path = self._place(kind, url, task_id)
         try:
             os.utime(path)  # Most recently used now.
             return path

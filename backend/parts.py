@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from backend.annotations import label_digest
 from backend.formats import FormatError
 from backend.formats.videoclock import VideoClock
 from backend.formats.videorectangle import Box, decode_tracks
+from backend.frames import Fetcher, open_video
 from backend.labelconfig import BACKGROUND, LabelConfig
 from backend.sync import SeenFrame
-from model.clip import VideoClip
 
 __all__ = ["ClipWishes", "Part", "TaskParts", "parts_of", "wishes_of"]
 
@@ -57,15 +57,8 @@ class ClipWishes:
     unlabelled: Unlabelled | None = None
 
 
-class Videos(Protocol):
-    """The part of the media cache that is needed here."""
-
-    def video(self, url: str, task_id: int | None = None) -> Any:
-        """Where the video is on this disk."""
-
-
 def parts_of(
-    frame: SeenFrame, config: LabelConfig, media: Videos, shown: Shown | None = None
+    frame: SeenFrame, config: LabelConfig, media: Fetcher, shown: Shown | None = None
 ) -> TaskParts:
     """The frames of a task.
 
@@ -95,7 +88,7 @@ def parts_of(
         return TaskParts(
             [Part(item, url, _digest(human, frame, item)) for item, url in enumerate(urls)]
         )
-    clip = VideoClip(media.video(frame.url, frame.task_id))
+    clip = open_video(media, frame.url, frame.task_id)
     timestamps = [float(time) for time in clip.timestamps]
     clip.close()
     rate = config.rate(frame.data)

@@ -18,6 +18,8 @@ from gunicorn.app.base import BaseApplication
 from backend.app import create_app
 from backend.children import die_with_parent
 from backend.settings import Settings, SettingsError
+from backend.startup import check_settings, misspelt
+from backend.store import Store
 from backend.threads import wait_passively
 
 __all__ = ["run_web", "run_worker", "serve"]
@@ -58,8 +60,16 @@ class _Web(BaseApplication):  # type: ignore[misc]
 
 
 def run_web(settings: Settings) -> None:
-    """Serve HTTP in this process until it is told to end."""
+    """Serve HTTP in this process until it is told to end.
+
+    Raises:
+        SettingsError: When a setting can't be worked with.
+        StoreError: When the store can't be opened.
+    """
     _configure_logging(settings)
+    check_settings(settings)
+    # Here it is one sentence; in gunicorn's workers it would be a traceback each.
+    Store(settings.resolved_database_url).close()
     _Web(settings).run()
 
 
@@ -67,10 +77,13 @@ def run_worker(settings: Settings) -> None:
     """Do rounds in this process until it is told to end.
 
     Raises:
-        SettingsError: When Label Studio's address or token is missing, or the device is.
+        SettingsError: When Label Studio's address or token is missing, or the device is, or a
+            setting can't be worked with.
+        StoreError: When the store can't be opened.
     """
     _configure_logging(settings)
     url, key = settings.require_label_studio()
+    check_settings(settings)
     # Training takes what it gets; an annotator's screen goes first.
     os.nice(5)
 
@@ -82,7 +95,6 @@ def run_worker(settings: Settings) -> None:
     from backend.jobs import Foreman
     from backend.media import MediaCache
     from backend.rounds import RoundRunner
-    from backend.store import Store
     from backend.studio import Studio
 
     studio = Studio(url, key)
@@ -112,10 +124,16 @@ def serve(settings: Settings) -> int:
         Exit code: 0 when told to end.
 
     Raises:
-        SettingsError: When Label Studio's address or token is missing, or the device is.
+        SettingsError: When Label Studio's address or token is missing, or the device is, or a
+            setting can't be worked with.
+        StoreError: When a newer Maskloop made the store, or it is damaged.
     """
     _configure_logging(settings)
     settings.require_label_studio()
+    # What no restart of a process mends ends the service before it begins.
+    check_settings(settings)
+    if not settings.database_url:
+        Store(settings.resolved_database_url).close()
     if settings.device != "cpu":
         # Loads torch, so only where it may fail: a worker that can't start is started for ever.
         _check_device(settings)
@@ -198,3 +216,5 @@ def _configure_logging(settings: Settings) -> None:
     # At INFO these log every call and job.
     for noisy in ("huey", "urllib3", "httpx"):
         logging.getLogger(noisy).setLevel(max(logging.getLogger().level, logging.WARNING))
+    for sentence in misspelt():
+        log.warning(sentence)

@@ -124,6 +124,7 @@ class RoundRunner:
         if not view.frames:
             raise NothingToServeError((view.problems or ["The project has no tasks yet."])[0])
         problems = list(view.problems)
+        project = self.store.project(run.row.project_id)
         collector = Collector(
             run.files,
             self.media,
@@ -132,6 +133,7 @@ class RoundRunner:
             self.settings.objects,
             problems,
             lambda task_id: self._shown(run, view.label_config, task_id),
+            edition=project.refreshes if project else 0,
         )
         snapshot = collector.snapshot(view.frames, self._settings_digest())
         if not snapshot.clips:
@@ -145,7 +147,8 @@ class RoundRunner:
         run.files.write_snapshot(snapshot)
         inside = {clip.name: clip.inside for clip in snapshot.clips if clip.is_task}
         asks = asks_for(view.config)
-        run.figures(class_names=snapshot.class_names, inside=inside, asks=asks, terms=view.terms)
+        run.figures(class_names=snapshot.class_names, inside=inside, asks=asks)
+        run.figures(terms=view.terms, refreshes=collector.edition)
         self.store.set_round(run.row.id, labels=snapshot.key_frames)
 
     def _finetune(self, run: Run) -> None:
@@ -315,7 +318,8 @@ class RoundRunner:
         figures = {**(done.figures if done else {}), "clicks": clicks, "granularity": kind}
         if failed:  # What has changed is still to be done.
             last = self.store.published_round(row.project_id)
-            figures["terms"] = last.figures.get("terms") if last else None
+            before = last.figures if last else {}
+            figures |= {name: before.get(name) for name in ("terms", "refreshes")}
         self.store.set_round(row.id, figures=figures)
         known |= {int(task): (True, digest) for task, digest in snapshot.set_aside.items()}
         self.store.finish_round(row.id, known, failure=_failure(failed) if failed else None)

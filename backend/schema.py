@@ -17,7 +17,7 @@ SCHEMA = 2
 """Version of the tables. To be raised when a column or a table is added: then an older Maskloop,
 which knows nothing of it, says so instead of writing rows that lack it.
 
-1: 0.1.0, which wrote no version. 2: `projects.terms`, `projects.refreshes`.
+1: 0.1.0, which wrote no version. 2: `projects.terms`, `.refreshes`, `.gone_at`.
 """
 
 _ATTEMPTS = 3
@@ -37,17 +37,19 @@ def prepare(engine: Engine) -> None:
         engine: The database.
 
     Raises:
-        StoreError: When a newer Maskloop made the store.
+        StoreError: When a newer Maskloop made the store, or the database can't be opened.
     """
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with engine.begin() as connection:
                 _prepare(connection)
             return
-        except DBAPIError:
+        except DBAPIError as error:
             # The worker and the web process start together: what one adds the other may find.
             if attempt == _ATTEMPTS:
-                raise
+                raise StoreError(
+                    f"The store at {_name(engine)} can't be used: {error.orig}."
+                ) from None
             time.sleep(0.2 * attempt)
 
 
@@ -56,11 +58,10 @@ def _prepare(connection: Connection) -> None:
     has_version = inspect(connection).has_table(Schema.__tablename__)
     version = connection.scalar(select(Schema.version)) if has_version else None
     if version is not None and version > SCHEMA:
-        where = connection.engine.url.render_as_string(hide_password=True)
         raise StoreError(
-            f"The store at {where} was made by a newer Maskloop (its version is {version}, this "
-            f"Maskloop knows {SCHEMA}): install that Maskloop again, or begin anew with another "
-            "MODEL_DIR."
+            f"The store {_name(connection.engine)} was made by a newer Maskloop (its version is "
+            f"{version}, this Maskloop knows {SCHEMA}): install that Maskloop again, or begin anew "
+            "with another MODEL_DIR."
         )
     Base.metadata.create_all(connection)
     if version == SCHEMA:
@@ -70,6 +71,10 @@ def _prepare(connection: Connection) -> None:
         connection.execute(insert(Schema).values(id=1, version=SCHEMA))
     else:
         connection.execute(update(Schema).values(version=SCHEMA))
+
+
+def _name(engine: Engine) -> str:
+    return engine.url.render_as_string(hide_password=True)
 
 
 def _add_columns(connection: Connection) -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backend.formats.options import EncodeOptions
@@ -184,6 +191,12 @@ class Settings(BaseSettings):
             raise ValueError("expected an address that begins with http:// or https://")
         return value
 
+    @model_validator(mode="after")
+    def _check_auth(self) -> Settings:
+        if bool(self.basic_auth_user) != bool(self.basic_auth_pass.get_secret_value()):
+            raise ValueError("BASIC_AUTH_USER and BASIC_AUTH_PASS go together: set both or none")
+        return self
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _upper(cls, value: Any) -> Any:
@@ -247,6 +260,11 @@ def load_settings(**overrides: Any) -> Settings:
         )
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise SettingsError(
+            f"The file .env in {Path.cwd()} can't be read as text in UTF-8 ({error}): save it so, "
+            "or start the service in another folder."
+        ) from None
 
 
 def _alias(field: str) -> str:
@@ -256,7 +274,9 @@ def _alias(field: str) -> str:
 
 
 def _explain(problem: Any) -> str:
-    name = str(problem["loc"][0]) if problem["loc"] else "settings"
+    if not problem["loc"]:  # Of several settings; it may hold a password.
+        return f"{problem['msg'].removeprefix('Value error, ')}."
+    name = str(problem["loc"][0])
     secret = any(
         name in field.validation_alias.choices and field.annotation is SecretStr
         for field in Settings.model_fields.values()

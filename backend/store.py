@@ -27,7 +27,7 @@ class Store:
         url: SQLAlchemy URL. A SQLite file's folder is created, and the file put in WAL mode.
 
     Raises:
-        StoreError: When a newer Maskloop made the store.
+        StoreError: When a newer Maskloop made the store, or it can't be opened.
     """
 
     def __init__(self, url: str) -> None:

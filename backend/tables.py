@@ -52,6 +52,8 @@ class Project(Base):
     error: Mapped[str | None] = mapped_column(default=None)
     error_at: Mapped[float | None] = mapped_column(default=None)
     failures: Mapped[int] = mapped_column(default=0)
+    # Since when Label Studio does not know it.
+    gone_at: Mapped[float | None] = mapped_column(default=None)
     # What can't be served, in plain sentences: the configuration, tasks without a place in a clip.
     problems: Mapped[list[str]] = mapped_column(default=list)
 

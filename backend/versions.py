@@ -12,12 +12,26 @@ from backend.jobqueue import Queue
 from backend.retention import kept_versions
 from backend.settings import Settings
 from backend.store import Store
+from backend.tables import Project
 
-__all__ = ["VersionError", "go_back", "list_versions", "show_versions"]
+__all__ = ["VersionError", "go_back", "known_project", "list_versions", "show_versions"]
 
 
 class VersionError(ValueError):
     """There is no such project or version; the sentence says which there are."""
+
+
+def known_project(store: Store, project_id: int) -> Project:
+    """A project's row.
+
+    Raises:
+        VersionError: When it is not known.
+    """
+    project = store.project(project_id)
+    if project is None:
+        known = ", ".join(str(each.id) for each in store.projects()) or "none"
+        raise VersionError(f"There is no project {project_id} here; known are: {known}.")
+    return project
 
 
 def list_versions(store: Store, settings: Settings, project_id: int) -> list[dict[str, Any]]:
@@ -26,10 +40,7 @@ def list_versions(store: Store, settings: Settings, project_id: int) -> list[dic
     Raises:
         VersionError: When the project is not known.
     """
-    project = store.project(project_id)
-    if project is None:
-        known = ", ".join(str(each.id) for each in store.projects()) or "none"
-        raise VersionError(f"There is no project {project_id} here; known are: {known}.")
+    project = known_project(store, project_id)
     rounds = store.rounds(project_id)
     kept = kept_versions(rounds, project.version or "", settings.keep_versions)
     return [

@@ -13,6 +13,7 @@ from typing import Any
 
 from backend.formats import encode
 from backend.labelconfig import make_label_config, parse_label_config
+from backend.media import bare_url
 from backend.studio import StudioError
 from model.synthetic import RenderedClip
 
@@ -118,4 +119,7 @@ class Folder:
         self.folder = folder
 
     def image(self, url: str, task_id: int | None = None) -> Path:
-        return self.folder / url
+        return self.folder / bare_url(url)
+
+    def forget(self, url: str, task_id: int | None = None) -> None:
+        """Nothing is kept."""

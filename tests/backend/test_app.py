@@ -224,24 +224,89 @@ def test_status_and_metrics_tell_the_state(service: Service) -> None:
     assert 'maskloop_round_share{project="1",step="finetune"} 0.5' in text
 
 
-def test_basic_auth_guards_all_but_the_bell_and_health(tmp_path, monkeypatch) -> None:
+@pytest.fixture
+def guarded(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    settings = load_settings(
-        model_dir=tmp_path / "state", basic_auth_user="ann", basic_auth_pass="pw"
+    service = Service(
+        load_settings(model_dir=tmp_path / "state", basic_auth_user="ann", basic_auth_pass="pw")
     )
-    service = Service(settings)
-    right = {"Authorization": "Basic " + base64.b64encode(b"ann:pw").decode()}
-    wrong = {"Authorization": "Basic " + base64.b64encode(b"ann:no").decode()}
-    assert service.client.get("/health").status_code == 200
-    assert service.client.get("/status").status_code == 401
-    assert service.client.get("/status", headers=wrong).status_code == 401
-    assert service.client.get("/status", headers=right).status_code == 200
-    assert service.client.post("/predict", json={}, headers=right).status_code == 400
-    # Label Studio sends no credentials with webhooks.
-    body = {"action": "ANNOTATION_CREATED", "project": {"id": 1}}
-    assert service.client.post("/webhook", json=body).status_code == 200
+    yield service
     service.store.close()
     service.queue.huey.storage.close()
+
+
+def credentials(password: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"ann:{password}".encode()).decode()}
+
+
+RIGHT, WRONG = credentials("pw"), credentials("no")
+
+
+def test_basic_auth_guards_all_but_the_bell_and_health(guarded: Service) -> None:
+    assert guarded.client.get("/health").status_code == 200
+    assert guarded.client.get("/status").status_code == 401
+    assert guarded.client.get("/status", headers=WRONG).status_code == 401
+    assert guarded.client.get("/status", headers=RIGHT).status_code == 200
+    assert guarded.client.post("/predict", json={}, headers=RIGHT).status_code == 400
+    # Label Studio sends no credentials with the webhooks that it makes by itself.
+    body = {"action": "ANNOTATION_CREATED", "project": {"id": 1}}
+    assert guarded.client.post("/webhook", json=body).status_code == 200
+    assert guarded.client.post("/webhook", json=body, headers=WRONG).status_code == 401
+
+
+def test_a_bell_without_credentials_makes_nothing_known_and_is_not_believed(
+    guarded: Service,
+) -> None:
+    body = {"action": "START_TRAINING", "project": {"id": 7, "label_config": "<View/>"}}
+    answer = guarded.client.post("/webhook", json=body)
+    assert answer.json["queued"] is False
+    assert "password" in answer.json["reason"]
+    assert guarded.store.projects() == []
+    guarded.client.post("/setup", json=setup_body(), headers=RIGHT)
+    body["project"]["id"] = 1  # type: ignore[index]
+    for headers, config in (({}, CONFIG), (RIGHT, "<View/>")):
+        guarded.store.set_project(1, queued=False)
+        answer = guarded.client.post("/webhook", json=body, headers=headers)
+        assert answer.json["queued"] is True
+        project = guarded.store.project(1)
+        assert project is not None
+        assert project.label_config == config
+
+
+def test_a_huge_bell_is_refused_in_a_sentence(service: Service) -> None:
+    answer = service.client.post(
+        "/webhook",
+        data=b"{}",
+        content_type="application/json",
+        environ_overrides={"CONTENT_LENGTH": str(10**9)},
+    )
+    assert answer.status_code == 413
+    assert "Too Large" in answer.json["error"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff\xfe garbage",
+        b"[1, 2]",
+        b'{"action": "START_TRAINING"}',
+        b'{"action": ["START_TRAINING"], "project": {"id": 1}}',
+        b'{"action": "START_TRAINING", "project": {"id": {"a": 1}}}',
+        b'{"action": "START_TRAINING", "project": {"id": -1}}',
+        b'{"action": "START_TRAINING", "project": {"id": 99999999999999999999}}',
+    ],
+)
+def test_garbage_at_the_bell_is_told_what_was_expected(service: Service, body: bytes) -> None:
+    answer = service.client.post("/webhook", data=body, content_type="application/json")
+    assert answer.status_code == 400
+    assert answer.json["error"].endswith(".")
+    assert service.store.projects() == []
+
+
+def test_a_labelling_configuration_that_is_no_text_is_passed_over(service: Service) -> None:
+    body = {"action": "START_TRAINING", "project": {"id": 1, "label_config": ["<View/>"]}}
+    assert service.client.post("/webhook", json=body).json["queued"] is True
 
 
 def test_the_web_process_never_loads_torch() -> None:

@@ -39,6 +39,21 @@ def test_an_expected_error_is_one_sentence_and_exit_code_1(tmp_path, words, envi
     assert done.stdout == ""
 
 
+def test_pictures_are_fetched_anew_of_known_projects_only(tmp_path) -> None:
+    settings = load_settings(model_dir=tmp_path / "state")
+    store = Store(settings.resolved_database_url)
+    store.ring(3)
+    done = maskloop("refresh", "4", cwd=tmp_path, MODEL_DIR=str(tmp_path / "state"))
+    assert done.returncode == 1
+    assert "There is no project 4 here; known are: 3." in done.stderr
+    done = maskloop("refresh", "3", cwd=tmp_path, MODEL_DIR=str(tmp_path / "state"))
+    assert done.returncode == 0
+    project = store.project(3)
+    assert project is not None
+    assert project.refreshes == 1
+    store.close()
+
+
 def test_a_silent_label_studio_is_named(tmp_path) -> None:
     frames = tmp_path / "clip"
     frames.mkdir()

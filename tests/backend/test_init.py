@@ -272,7 +272,35 @@ class TestLabels:
     def test_split(self) -> None:
         assert split_labels(" car, road ,,traffic light,") == ["car", "road", "traffic light"]
 
-    @pytest.mark.parametrize("text", ["", " , ", "car,road,car"])
+    @pytest.mark.parametrize("text", ["", " , ", "car,road,car", "Background"])
     def test_refused(self, text: str) -> None:
         with pytest.raises(InitError):
             split_labels(text)
+
+
+class TestSource:
+    def test_images_of_two_sizes_are_refused_before_anything_is_made(
+        self, studio: PlayedStudio, folder: Path
+    ) -> None:
+        cv2.imwrite(str(folder / "3.png"), np.zeros((5, 8, 3), np.uint8))
+        with pytest.raises(ClipError, match=r"3\.png is 8x5 pixels, and 0\.png 8x6.*another clip"):
+            run(studio, folder)
+        assert studio.calls == []
+
+    @pytest.mark.parametrize(
+        ("content", "said"), [(b"", "the file is empty"), (b"\x89PNG?", "it may be damaged")]
+    )
+    def test_an_image_that_cannot_be_read_is_refused_before_anything_is_made(
+        self, studio: PlayedStudio, folder: Path, content: bytes, said: str
+    ) -> None:
+        (folder / "3.png").write_bytes(content)
+        with pytest.raises(ClipError, match=rf"3\.png: .*{said}"):
+            run(studio, folder)
+        assert studio.calls == []
+
+    def test_an_address_without_a_scheme_is_refused(
+        self, studio: PlayedStudio, folder: Path
+    ) -> None:
+        with pytest.raises(InitError, match=r"'localhost:9090'; expected .*http://"):
+            run(studio, folder, backend=BackendAddress("localhost:9090"))
+        assert studio.calls == []

@@ -3,6 +3,7 @@ here; tests/end_to_end has the real ones."""
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -11,11 +12,14 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
+from backend.artifacts import Artifacts
 from backend.jobs import Foreman
 from backend.labelconfig import asks_for, make_label_config, parse_label_config
 from backend.querylayer import layer_for
+from backend.refresh import refresh
 from backend.settings import load_settings
 from backend.store import Store
 from backend.studio import StudioError
@@ -61,8 +65,9 @@ class PlayedStudio:
 class PlayedRunner:
     """Rounds that finish at once, or fail as told."""
 
-    def __init__(self, store: Store, studio: PlayedStudio) -> None:
+    def __init__(self, store: Store, studio: PlayedStudio, artifacts: Artifacts) -> None:
         self.store = store
+        self.artifacts = artifacts
         self.studio = studio
         self.ran: list[str] = []
         self.failure: Exception | None = None
@@ -76,7 +81,9 @@ class PlayedRunner:
         if self.during is not None:
             self.during()
         asks = asks_for(parse_label_config(self.studio.config))
-        figures = {"asks": asks, "terms": look(self.studio, row.project_id).terms}
+        figures: dict[str, Any] = {"asks": asks, "terms": look(self.studio, row.project_id).terms}
+        project = self.store.project(row.project_id)
+        figures["refreshes"] = project.refreshes if project else 0
         self.store.set_round(row.id, figures=figures)
         self.store.finish_round(row.id, known)
 
@@ -88,7 +95,8 @@ class Scene:
         )
         self.store = Store(self.settings.resolved_database_url)
         self.studio = PlayedStudio()
-        self.runner = PlayedRunner(self.store, self.studio)
+        artifacts = Artifacts(self.settings.model_dir / "projects")
+        self.runner = PlayedRunner(self.store, self.studio, artifacts)
         self.foreman = Foreman(self.runner, self.settings)  # type: ignore[arg-type]
         self.store.ring(1)
 
@@ -322,11 +330,90 @@ def test_a_round_of_a_living_worker_is_left_alone(ordered: Scene) -> None:
     assert ordered.rounds == ran
 
 
-def test_a_deleted_project_is_forgotten(ordered: Scene) -> None:
+def test_a_project_that_never_was_is_forgotten_at_once(scene: Scene) -> None:
+    scene.studio.gone = True
+    scene.consider(ring=True)
+    assert scene.store.projects() == []
+    scene.consider()
+
+
+def test_a_deleted_project_is_kept_for_days_in_case_the_token_is_wrong(ordered: Scene) -> None:
+    kept = ordered.runner.artifacts.path("1/rounds/v/masks/1.png")
+    ordered.runner.artifacts.write_mask("1/rounds/v/masks/1.png", np.ones((2, 2), np.uint8))
     ordered.studio.gone = True
     ordered.consider(ring=True)
+    project = ordered.store.project(1)
+    assert project is not None
+    assert project.error is not None
+    assert "LABEL_STUDIO_API_KEY" in project.error
+    ordered.studio.gone = False
+    ordered.consider(ring=True)
+    project = ordered.store.project(1)
+    assert project is not None
+    assert project.gone_at is None
+    ordered.studio.gone = True
+    ordered.consider(ring=True)
+    assert kept.exists()
+    ordered.store.set_project(1, gone_at=time.time() - 8 * 86_400)
+    ordered.consider(ring=True)
     assert ordered.store.projects() == []
+    assert not kept.exists()
+
+
+def test_a_full_disk_is_told_and_the_round_goes_on_when_there_is_room(ordered: Scene) -> None:
+    ordered.runner.failure = OSError(errno.ENOSPC, "No space left on device")
+    ordered.studio.label(4)
+    ordered.store.ring(1, train_now=True)
+    for _ in range(7):  # more often than a round is tried that fails by itself
+        ordered.consider(after=1000)
+    row = ordered.store.unfinished_round(1)
+    assert row is not None
+    project = ordered.store.project(1)
+    assert project is not None
+    assert project.error is not None
+    assert project.error.startswith("MODEL_DIR (")
+    assert "No space left on device" in project.error
+    ordered.runner.failure = None
+    ordered.consider(after=1000)
+    done = ordered.store.round(row.id)
+    assert done is not None
+    assert done.state == "done"
+
+
+def test_a_store_that_cannot_be_written_does_not_end_the_worker(
+    ordered: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*args: object, **values: object) -> None:
+        raise RuntimeError("database or disk is full")
+
+    ordered.store.ring(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(ordered.store, "set_project", full)
+        patch.setattr(ordered.store, "fail_project", full)
+        ordered.consider()
+    assert "database or disk is full" in caplog.text
+
+
+def test_a_job_that_was_lost_is_found_again(ordered: Scene, monkeypatch) -> None:
+    ordered.foreman.queue.huey.flush()
+    ordered.store.ring(1)  # whose job the queue never got
+
+    def once(seconds: float) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr("backend.jobs.time.sleep", once)
+    with pytest.raises(SystemExit):
+        ordered.foreman._tick()
+    assert ordered.jobs() == 1
+
+
+def test_pictures_fetched_anew_make_a_round_at_once(ordered: Scene) -> None:
+    rounds = ordered.rounds
+    refresh(ordered.store, ordered.foreman.queue, 1)
     ordered.consider()
+    assert ordered.rounds == rounds + 1
+    ordered.consider(ring=True, after=51)
+    assert ordered.rounds == rounds + 1
 
 
 def test_other_samples_are_asked_for_by_a_new_round(ordered: Scene) -> None:

@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backend.media import MediaCache, MediaError
+from backend.frames import TaskFrames, open_video
+from backend.media import MediaCache, MediaError, bare_url, of_edition
+from model.clip import ClipError, read_image
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 
@@ -333,3 +335,35 @@ def test_several_threads_get_the_same_whole_file(studio, tmp_path) -> None:
 def test_a_video_is_fetched_as_it_is(studio, tmp_path) -> None:
     studio.serve("/data/upload/1/a.mp4", b"any bytes")
     assert cache(tmp_path, studio).video("/data/upload/1/a.mp4").read_bytes() == b"any bytes"
+
+
+def test_a_picture_of_another_edition_is_fetched_anew(tmp_path: Path, studio: Host) -> None:
+    studio.serve("/data/upload/1/a.png", picture((4, 4)))
+    media = cache(tmp_path, studio)
+    assert read_image(media.image("/data/upload/1/a.png")).shape == (4, 4, 3)
+    studio.serve("/data/upload/1/a.png", picture((6, 6)))
+    assert read_image(media.image("/data/upload/1/a.png")).shape == (4, 4, 3)
+    assert of_edition("/data/upload/1/a.png", 0) == "/data/upload/1/a.png"
+    second = of_edition("/data/upload/1/a.png", 2)
+    assert read_image(media.image(second)).shape == (6, 6, 3)
+    assert {path for path, _ in studio.seen} == {"/data/upload/1/a.png"}
+    assert bare_url(second) == "/data/upload/1/a.png"
+
+
+def test_a_picture_that_came_in_half_is_fetched_anew(tmp_path: Path, studio: Host) -> None:
+    whole = picture((64, 48), noise=1)
+    studio.serve("/data/upload/1/a.png", whole[: len(whole) // 2])
+    frames = TaskFrames(cache(tmp_path, studio), [(7, "/data/upload/1/a.png")])
+    with pytest.raises(ClipError, match=r"task 7 \(/data/upload/1/a\.png\).*damaged"):
+        frames.read(0)
+    studio.serve("/data/upload/1/a.png", whole)
+    assert frames.read(0).shape == (48, 64, 3)
+
+
+def test_a_video_that_came_in_half_is_fetched_anew(tmp_path: Path, studio: Host) -> None:
+    studio.serve("/data/upload/1/a.mp4", b"half of a video")
+    media = cache(tmp_path, studio)
+    for _ in range(2):
+        with pytest.raises(ClipError, match=r"task 7 \(/data/upload/1/a\.mp4\) is not a video"):
+            open_video(media, "/data/upload/1/a.mp4", 7)
+    assert len(studio.seen) == 2

@@ -354,6 +354,26 @@ def test_a_label_that_cannot_be_read_is_named_and_the_others_count(scene: Scene)
     assert any("task 102" in problem for problem in project.problems)
 
 
+def test_pictures_that_were_replaced_are_read_anew_when_a_person_says_so(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.studio.label(5)
+    scene.round()
+    read: list[str] = []
+    monkeypatch.setattr(
+        scene.media,
+        "image",
+        lambda url, task_id=None: read.append(url) or Folder.image(scene.media, url, task_id),
+    )
+    assert scene.round().figures["refreshes"] == 0
+    assert set(read) == {"toy/00005.png"}  # for the label's size; nothing has changed
+    read.clear()
+    scene.store.set_project(1, refreshes=1)
+    row = scene.round()
+    assert row.figures["refreshes"] == 1
+    assert {url.partition("#")[2] for url in read} == {"maskloop-edition=1"}
+
+
 def test_a_configuration_that_cannot_be_served_stops_the_round_with_a_sentence(scene) -> None:
     scene.studio.config = "<View/>"
     row = scene.store.start_round(1, make_version(1), "me")

@@ -84,3 +84,28 @@ def test_an_empty_value_counts_as_unset(monkeypatch) -> None:
 def test_trailing_slash_of_the_address_goes(monkeypatch) -> None:
     monkeypatch.setenv("LABEL_STUDIO_URL", "http://ls:8080/")
     assert load_settings().label_studio_url == "http://ls:8080"
+
+
+@pytest.mark.parametrize("name", ["BASIC_AUTH_USER", "BASIC_AUTH_PASS"])
+def test_a_user_without_a_password_is_refused_and_neither_is_shown(monkeypatch, name) -> None:
+    monkeypatch.setenv(name, "s3cret")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert str(caught.value).startswith("BASIC_AUTH_USER and BASIC_AUTH_PASS go together")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_an_env_file_that_is_no_text_is_named(tmp_path) -> None:
+    (tmp_path / ".env").write_bytes(b"MASKLOOP_BUDGET=7\n# gr\xfc\xdfe\n")
+    with pytest.raises(SettingsError, match=r"\.env in .* can't be read as text in UTF-8"):
+        load_settings()
+
+
+def test_a_folder_called_env_is_passed_over(tmp_path) -> None:
+    (tmp_path / ".env").mkdir()  # a virtual environment, often
+    assert load_settings().budget == 5
+
+
+def test_another_tool_s_env_file_does_no_harm(tmp_path) -> None:
+    (tmp_path / ".env").write_text("DATABASE_URL=mysql://\nexport X=1\nnonsense\nDEBUG=yes\n")
+    assert load_settings().database_url == ""
