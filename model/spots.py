@@ -34,6 +34,9 @@ _TWO_MINDS = 0.8
 _NEARLY_ALL = 0.9
 """Share below which a region may have become one with what is rightly called so."""
 
+_LARGER = 2
+"""A region this many times as large is no echo of the other."""
+
 _AROUND = 24
 """Pixels around a region, at least, within which spots are of one place."""
 
@@ -260,9 +263,11 @@ def without_echoes(spots: Sequence[Spot], frames: Sequence[int]) -> list[Spot]:
     """Drop the spots that only mirror a wrong label of a neighbouring key frame.
 
     A wrong label of one key frame misleads the prediction of its neighbours too: there the right
-    label contradicts it, with the two classes exchanged. Of two such spots the one is dropped of
-    which less was given to the other class; an outermost key frame, which all depends on one
-    neighbour, only wins against a neighbour that is itself in two minds.
+    label contradicts it, with the two classes exchanged. As what is carried from a wrong region is
+    no larger than it, of two such spots the one is dropped that is less than half as large; of two
+    that are alike in size, the one of which less was given to the other class. There an outermost
+    key frame, which all depends on one neighbour, only wins against a neighbour that is itself in
+    two minds.
 
     Args:
         spots: Of all key frames.
@@ -283,10 +288,15 @@ def without_echoes(spots: Sequence[Spot], frames: Sequence[int]) -> list[Spot]:
             and _near(spot.box, other.box, 1.0)
         )
 
+    def outweighs(other: Spot, spot: Spot) -> bool:
+        if max(spot.pixels, other.pixels) > _LARGER * min(spot.pixels, other.pixels):
+            return other.pixels > spot.pixels
+        return strength(other) > strength(spot)
+
     return [
         spot
         for spot in spots
-        if not any(mirrors(spot, other) and strength(other) > strength(spot) for other in spots)
+        if not any(mirrors(spot, other) and outweighs(other, spot) for other in spots)
     ]
 
 

@@ -131,8 +131,8 @@ def test_close_spots_of_the_same_classes_are_told_as_one(clip):
     assert (spot.box, spot.pixels) == ((4, 60, 28, 70), 200)
 
 
-def _spot(frame, labelled, expected, share, left=10):
-    return Spot(frame, (left, 10, left + 20, 30), labelled, expected, 400, share)
+def _spot(frame, labelled, expected, share, left=10, pixels=400):
+    return Spot(frame, (left, 10, left + 20, 30), labelled, expected, pixels, share)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +144,8 @@ def _spot(frame, labelled, expected, share, left=10):
         ([_spot(0, 1, 2, 1.0), _spot(5, 2, 1, 0.95)], [5]),
         # The first frame is wrong, its neighbour is in two minds.
         ([_spot(0, 2, 1, 1.0), _spot(5, 1, 2, 0.7)], [0]),
+        # The first frame is wrong, and a part of it misleads its neighbour for certain.
+        ([_spot(0, 2, 1, 1.0), _spot(5, 1, 2, 0.9, pixels=100)], [0]),
         # Not neighbours; far apart; other classes.
         ([_spot(5, 2, 1, 0.95), _spot(15, 1, 2, 0.6)], [5, 15]),
         ([_spot(5, 2, 1, 0.95), _spot(10, 1, 2, 0.6, left=200)], [5, 10]),
