@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, TypeGuard
 
 import psutil
+from sqlalchemy.exc import DBAPIError
 
 from backend.effort import count_clicks
 from backend.jobqueue import Queue
@@ -90,8 +91,10 @@ class Foreman:
             if due:
                 version = make_version(project_id)
                 self._run(self.store.start_round(project_id, version, self.owner))
-            elif wait > 0:
-                self.queue.put(project_id, delay=wait)
+            else:
+                self._recovered(project_id)
+                if wait > 0:
+                    self.queue.put(project_id, delay=wait)
         except StudioError as error:
             self._studio_failed(project_id, error)
         except Exception as error:
@@ -255,6 +258,18 @@ class Foreman:
         log.warning("project %d: %s", project_id, sentence)
         self._failed(project_id, sentence)
 
+    def _recovered(self, project_id: int) -> None:
+        """Label Studio was asked and nothing is due: of what went wrong before, only what the last
+        round says of its clips is still so."""
+        project, rounds = self.store.project(project_id), self.store.rounds(project_id)
+        if project is None or project.error is None:
+            return
+        error = rounds[-1].error if rounds else None
+        if error is None:
+            self.store.set_project(project_id, error=None, error_at=None, failures=0)
+        elif error != project.error:
+            self.store.set_project(project_id, error=error)
+
     def _is_over(self, project_id: int) -> bool:
         """Whether a project that Label Studio does not know may be forgotten: at once where no
         round was made, else when it was gone for days. A wrong address or token looks the same."""
@@ -295,6 +310,8 @@ def _is_of_disk(error: Exception) -> TypeGuard[OSError]:
 
 
 def _sentence(error: Exception) -> str:
+    if isinstance(error, DBAPIError):
+        return f"The store can't be used: {error.orig}."
     if isinstance(error, (ValueError, RuntimeError)) and str(error):
         return str(error)
     return f"{type(error).__name__}: {error}. See the worker's log for where it happened."

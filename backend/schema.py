@@ -64,12 +64,10 @@ def _prepare(connection: Connection) -> None:
             "with another MODEL_DIR."
         )
     Base.metadata.create_all(connection)
-    if version == SCHEMA:
-        return
     _add_columns(connection)
     if version is None:
         connection.execute(insert(Schema).values(id=1, version=SCHEMA))
-    else:
+    elif version < SCHEMA:
         connection.execute(update(Schema).values(version=SCHEMA))
 
 

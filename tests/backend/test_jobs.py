@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from backend.artifacts import Artifacts
 from backend.jobs import Foreman
@@ -268,6 +269,28 @@ def test_a_silent_label_studio_is_asked_again_later_and_nothing_is_lost(ordered:
     assert project.error is None
 
 
+def test_what_went_wrong_is_not_told_for_longer_than_it_is_so(ordered: Scene) -> None:
+    def error() -> str | None:
+        project = ordered.store.project(1)
+        assert project is not None
+        return project.error
+
+    ordered.studio.down = StudioError("Label Studio does not answer")
+    ordered.consider(ring=True)
+    assert error() == "Label Studio does not answer"
+    ordered.studio.down = None
+    ordered.consider(ring=True)
+    assert error() is None
+    # What is wrong with a clip stays said while other things come and go.
+    (row,) = ordered.store.rounds(1)
+    ordered.store.finish_round(row.id, {}, failure="Clip 'a' has frames of two sizes")
+    ordered.studio.down = StudioError("Label Studio does not answer")
+    ordered.consider(ring=True)
+    ordered.studio.down = None
+    ordered.consider(ring=True)
+    assert error() == "Clip 'a' has frames of two sizes"
+
+
 def test_a_round_that_label_studio_interrupts_goes_on_later(ordered: Scene) -> None:
     ordered.runner.failure = StudioError("gone for lunch")
     ordered.store.ring(1, train_now=True)
@@ -384,14 +407,14 @@ def test_a_store_that_cannot_be_written_does_not_end_the_worker(
     ordered: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(*args: object, **values: object) -> None:
-        raise RuntimeError("database or disk is full")
+        raise OperationalError("UPDATE", {}, Exception("database or disk is full"))
 
     ordered.store.ring(1)
     with monkeypatch.context() as patch:
         patch.setattr(ordered.store, "set_project", full)
         patch.setattr(ordered.store, "fail_project", full)
         ordered.consider()
-    assert "database or disk is full" in caplog.text
+    assert "project 1: The store can't be used: database or disk is full." in caplog.text
 
 
 def test_a_job_that_was_lost_is_found_again(ordered: Scene, monkeypatch) -> None:
