@@ -37,8 +37,13 @@ _NEARLY_ALL = 0.9
 _LARGER = 2
 """A region this many times as large is no echo of the other."""
 
+_SPARSE = 1.5
+"""A box this many times as large as those in it is not of one thing."""
+
 _AROUND = 24
 """Pixels around a region, at least, within which spots are of one place."""
+
+Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Spot:
     """
 
     frame: int
-    box: tuple[int, int, int, int]
+    box: Box
     labelled: int
     expected: int
     pixels: int
@@ -234,29 +239,44 @@ def _connected(
 
 
 def _merged(spots: Sequence[Spot]) -> list[Spot]:
-    """Join a frame's spots of the same two classes that lie close together."""
+    """Join a frame's spots of the same two classes that are pieces of one."""
     merged: list[Spot] = []
     for spot in spots:
         while True:
-            close = next((other for other in merged if _close(spot, other)), None)
-            if close is None:
+            piece = next((other for other in merged if _of_one(spot, other)), None)
+            if piece is None:
                 break
-            merged.remove(close)
-            (left, top, right, bottom), box = spot.box, close.box
-            pixels = spot.pixels + close.pixels
+            merged.remove(piece)
+            pixels = spot.pixels + piece.pixels
             spot = replace(
                 spot,
-                box=(min(left, box[0]), min(top, box[1]), max(right, box[2]), max(bottom, box[3])),
+                box=_hull(spot.box, piece.box),
                 pixels=pixels,
-                share=(spot.share * spot.pixels + close.share * close.pixels) / pixels,
+                share=(spot.share * spot.pixels + piece.share * piece.pixels) / pixels,
             )
         merged.append(spot)
     return merged
 
 
-def _close(one: Spot, other: Spot) -> bool:
+def _of_one(one: Spot, other: Spot) -> bool:
+    """Whether they lie close together, and fill the box that is around both."""
     same = (one.labelled, one.expected) == (other.labelled, other.expected)
-    return same and _near(one.box, other.box, 0.25)
+    both = _area(_hull(one.box, other.box))
+    filled = both <= _SPARSE * (_area(one.box) + _area(other.box))
+    return same and filled and _near(one.box, other.box, 0.25)
+
+
+def _hull(one: Box, other: Box) -> Box:
+    return (
+        min(one[0], other[0]),
+        min(one[1], other[1]),
+        max(one[2], other[2]),
+        max(one[3], other[3]),
+    )
+
+
+def _area(box: Box) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def without_echoes(spots: Sequence[Spot], frames: Sequence[int]) -> list[Spot]:
@@ -300,7 +320,7 @@ def without_echoes(spots: Sequence[Spot], frames: Sequence[int]) -> list[Spot]:
     ]
 
 
-def _near(one: tuple[int, int, int, int], other: tuple[int, int, int, int], grown: float) -> bool:
+def _near(one: Box, other: Box, grown: float) -> bool:
     """Whether two boxes overlap once they are apart by `grown` times their size less."""
     for low, high in ((0, 2), (1, 3)):
         reach = max(_AROUND, grown * max(one[high] - one[low], other[high] - other[low]))

@@ -131,6 +131,16 @@ def test_close_spots_of_the_same_classes_are_told_as_one(clip):
     assert (spot.box, spot.pixels) == ((4, 60, 28, 70), 200)
 
 
+def test_two_regions_far_from_filling_a_box_are_told_apart(clip):
+    """A wrong region was told as one with a doubtful one across the corner, box and all."""
+    keys = clip.keys(0, 4, 8)
+    keys[4][:] = 0
+    predicted = _predicted(keys[4], confidence=0.9)
+    keys[4][2:22, 80:100] = keys[4][30:50, 105:125] = 1
+    spots = spots_of(predicted, keys, clip)
+    assert sorted(spot.box for spot in spots) == [(80, 2, 100, 22), (105, 30, 125, 50)]
+
+
 def _spot(frame, labelled, expected, share, left=10, pixels=400):
     return Spot(frame, (left, 10, left + 20, 30), labelled, expected, pixels, share)
 
