@@ -30,6 +30,7 @@ def annotator_for(
     Raises:
         ValueError: A setting names a method, flow or network that there is not.
     """
+    ahead = usable_cores() > 1
     best = settings.method == "maskloop"
     propagation = PropagationSettings.best(refine=_REFINE) if best else PropagationSettings()
     return ClipAnnotator(
@@ -44,8 +45,9 @@ def annotator_for(
             consistency=settings.consistency,
             seed=settings.seed,
             device=settings.device,
+            ahead=ahead,
         ),
-        propagation=replace(propagation, ahead=usable_cores() > 1),
+        propagation=replace(propagation, ahead=ahead),
         device=settings.device,
     )
 

@@ -212,7 +212,7 @@ class ClipBatches:
             return kept[0]  # type: ignore[return-value]
         return self._keep(index, self._source.read(index))
 
-    def carry_labels(self, most: int, enough: Callable[[], bool]) -> None:
+    def carry_labels(self, most: int, enough: Callable[[], bool], *, ahead: bool = True) -> None:
         """Propagate the labels to up to `most` frames, for `batch`; see `selftraining`."""
         self._carried = carry_labels(
             self.frame,
@@ -222,6 +222,7 @@ class ClipBatches:
             flow=self._flow,
             most=most,
             enough=enough,
+            ahead=ahead,
         )
 
     def batch(self, count: int, carried: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:

@@ -165,7 +165,7 @@ class _Training:
         )
         self.kept: TrainingFile | None = None
         if resume is not None:
-            what = repr(replace(settings, device="", seconds=0))
+            what = repr(replace(settings, device="", seconds=0, ahead=True))
             self.kept = TrainingFile(resume, fingerprint(network, labels, what))
         self.logits = self.crew.wrap(self.network)
         self.pace = self.elapsed = 0.0
@@ -186,7 +186,9 @@ class _Training:
         losses: dict[str, float] = {}
         sums: dict[str, list[float]] = {}
         if self.settings.self_training > 0:
-            self.batches.carry_labels(self.settings.carried_frames, self._carried_enough)
+            self.batches.carry_labels(
+                self.settings.carried_frames, self._carried_enough, ahead=self.settings.ahead
+            )
         step, since = self._take_up(), 0
         good = self._snapshot()
         diverged, notes = False, []

@@ -261,6 +261,7 @@ class ClipAnnotator:
             flow=self._flow,
             max_pixels=self.settings.max_pixels,
             enough=lambda: time.monotonic() - started > self.settings.seconds,
+            ahead=self.propagation.ahead,
         )
         self.evidence_weight = unjudged_weight(agreed)
         why = (

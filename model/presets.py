@@ -39,6 +39,7 @@ class FinetuneSettings:
         self_training: Share of a batch's frames whose labels were carried over by propagation;
             0 learns from labelled frames alone.
         carried_frames: Frames that labels are carried over to, at most.
+        ahead: Whether that has a thread of its own, as in `PropagationSettings`.
         patience: Epochs without a rise in the held-out frames' mIoU that end the training, where
             some are held out; 0 goes on.
         max_pixels: Frames are reduced to this size for the network.
@@ -63,6 +64,7 @@ class FinetuneSettings:
     class_balance: float = 0.5
     self_training: float = 0.66
     carried_frames: int = 200
+    ahead: bool = True
     patience: int = 2
     max_pixels: int = 320 * 240
     augmentation: Augmentation = field(default_factory=Augmentation)

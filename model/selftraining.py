@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +85,7 @@ def carry_labels(
     flow: FlowEstimator,
     most: int,
     enough: Callable[[], bool] = lambda: False,
+    ahead: bool = True,
 ) -> dict[int, CarriedLabels]:
     """Propagate masks to the frames around them.
 
@@ -96,6 +97,7 @@ def carry_labels(
         flow: The flow estimator.
         most: Frames to label at most, the ones nearest to the labelled.
         enough: Asked after each frame; once it says so, the rest is left.
+        ahead: Whether a thread works ahead, as in `PropagationSettings`.
 
     Returns:
         Frame index → its labels.
@@ -104,7 +106,8 @@ def carry_labels(
     for start, stop in windows(masks, length, most):
         keys = {index - start: mask for index, mask in masks.items() if start <= index < stop}
         # Between two key frames plain flow does nearly as well in a third of the time.
-        how = PropagationSettings.best() if len(keys) <= _FEW else None
+        how = PropagationSettings.best() if len(keys) <= _FEW else PropagationSettings()
+        how = replace(how, ahead=ahead)
         window = _Window(read, start, stop)
         with closing(propagate(window, keys, num_classes, flow=flow, settings=how)) as results:
             for result in results:

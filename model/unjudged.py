@@ -47,6 +47,7 @@ def agreement(
     flow: FlowEstimator,
     max_pixels: int,
     enough: Callable[[], bool] = lambda: False,
+    ahead: bool = True,
 ) -> float | None:
     """Compare a network with propagation, where that is sure, on frames about the key frames.
 
@@ -58,6 +59,7 @@ def agreement(
         flow: The flow estimator.
         max_pixels: Frames are reduced to this size.
         enough: Asked after each frame; once it says so, the rest is left.
+        ahead: Whether a thread works ahead, as in `PropagationSettings`.
 
     Returns:
         Mean IoU, 0 to 1, over the classes of the key frames and all the frames; None where
@@ -80,7 +82,14 @@ def agreement(
         for index, mask in keys.items()
     }
     carried = carry_labels(
-        read, len(source), masks, num_classes, flow=flow, most=_FRAMES, enough=enough
+        read,
+        len(source),
+        masks,
+        num_classes,
+        flow=flow,
+        most=_FRAMES,
+        enough=enough,
+        ahead=ahead,
     )
     counts = np.zeros((num_classes, num_classes + 1), np.int64)
     for index, labels in carried.items():

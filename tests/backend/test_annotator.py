@@ -31,5 +31,5 @@ def test_a_thread_works_ahead_where_there_is_a_second_core(monkeypatch, method, 
     monkeypatch.setattr(module, "usable_cores", lambda: cores)
     clip = render_clip(2, (64, 48), 0)
     annotator = annotator_for(clip, clip.class_names, load_settings(method=method))
-    assert annotator.propagation.ahead == (cores == 2)
+    assert annotator.propagation.ahead == annotator.settings.ahead == (cores == 2)
     assert (annotator.propagation.matching is not None) == (method == "maskloop")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from itertools import pairwise
 
 import numpy as np
@@ -79,3 +80,17 @@ def test_frames_far_from_every_label_are_left() -> None:
 def test_it_stops_when_it_is_enough() -> None:
     told = iter([False, False, True])
     assert len(_carry(MovingClip(), 0, 11, enough=lambda: next(told))) == 3
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_frames_are_read_in_a_thread_where_one_works_ahead(ahead: bool) -> None:
+    clip, readers = MovingClip(), set()
+
+    def read(index: int) -> np.ndarray:
+        readers.add(threading.current_thread())
+        return clip.read(index)
+
+    masks = {4: clip.mask(4)}
+    carried = carry_labels(read, len(clip), masks, 3, flow=DISFlow(), most=100, ahead=ahead)
+    assert len(carried) == len(clip)
+    assert (readers == {threading.current_thread()}) == (not ahead)
