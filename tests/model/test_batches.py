@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -213,15 +211,6 @@ def test_class_shares_are_of_labelled_pixels() -> None:
     mask = np.full((48, 64), 255, np.uint8)
     mask[0, :10], mask[1, :30] = 0, 2
     assert _batches(MovingClip(), {0: mask}).class_shares(3).tolist() == [0.25, 0.0, 0.75]
-
-
-@pytest.fixture
-def hasty_threads() -> Iterator[None]:
-    """Threads take turns as often as they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 @pytest.mark.usefixtures("hasty_threads")

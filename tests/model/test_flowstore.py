@@ -1,4 +1,5 @@
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -52,6 +53,19 @@ def test_as_much_is_kept_as_there_is_room_for(limit, misses):
         for index in range(3):
             store.links(index, clip.read)
     assert store.misses == misses
+
+
+@pytest.mark.parametrize("limit", [2 * PAIR, 10**9])
+def test_several_threads_get_the_same_links(limit, hasty_threads):
+    clip = MovingClip()
+    alone = [_arrays(FlowStore(DISFlow()).links(index, clip.read)) for index in range(4)]
+    store = FlowStore(DISFlow(), limit)
+    wanted = [index for _ in range(100) for index in (3, 0, 2, 1)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda index: _arrays(store.links(index, clip.read)), wanted))
+    for index, arrays in zip(wanted, found, strict=True):
+        for one, other in zip(arrays, alone[index], strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_what_is_kept_needs_no_frames():
