@@ -142,10 +142,10 @@ def vote(
         return Votes(masks[0], places, np.zeros((max(sides) + 1, 0, count), np.float32))
     y, x = np.divmod(places, width)
     box = (slice(y.min(), y.max() + 1), slice(x.min(), x.max() + 1))
-    voting = _Booth(frame, box, y, x, count, max(sides) + 1, settings)
+    counter = _VoteCounter(frame, box, y, x, count, max(sides) + 1, settings)
     for source, side in zip(sources, sides, strict=True):
-        voting.hear(source, side)
-    return Votes(masks[0], places, voting.result())
+        counter.add(source, side)
+    return Votes(masks[0], places, counter.result())
 
 
 def _contested(masks: list[NDArray[np.uint8]]) -> NDArray[np.bool_]:
@@ -158,7 +158,7 @@ def _contested(masks: list[NDArray[np.uint8]]) -> NDArray[np.bool_]:
     return contested
 
 
-class _Booth:
+class _VoteCounter:
     """Collects the votes of one source after another on the contested pixels of a frame."""
 
     def __init__(
@@ -186,7 +186,7 @@ class _Booth:
         self._slots = np.arange(self._inner.size) * count
         self._votes = np.zeros((sides, self._inner.size * count), np.float32)
 
-    def hear(self, source: Source, side: int) -> None:
+    def add(self, source: Source, side: int) -> None:
         """Add a source's votes to those of its side."""
         votes = self._votes[side].reshape(-1, self._count)
         positions = np.ascontiguousarray(source.positions[self._box])
