@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ log = logging.getLogger(__name__)
 
 # What fails one clip without ending the round for the others.
 _CLIP_ERRORS = (MediaError, ClipError, ValueError)
+_TOLD = 3
 
 
 class ClipFailedError(RuntimeError):
@@ -316,13 +318,14 @@ class RoundRunner:
         clicks = sum(n for task, (label, n) in efforts.items() if known.get(task) == (True, label))
         kind = str(snapshot.queries.granularity) if snapshot.queries else "frame"
         figures = {**(done.figures if done else {}), "clicks": clicks, "granularity": kind}
-        if failed:  # What has changed is still to be done.
-            last = self.store.published_round(row.project_id)
-            before = last.figures if last else {}
-            figures |= {name: before.get(name) for name in ("terms", "refreshes")}
+        last = self.store.published_round(row.project_id)
+        before = last.figures if last else {}
+        # Then what a clip that failed was labelled with before is still to be done.
+        renew = any(before.get(name) != figures.get(name) for name in ("terms", "refreshes"))
         self.store.set_round(row.id, figures=figures)
         known |= {int(task): (True, digest) for task, digest in snapshot.set_aside.items()}
-        self.store.finish_round(row.id, known, failure=_failure(failed) if failed else None)
+        failure = _failure(failed) if failed else None
+        self.store.finish_round(row.id, known, failure=failure, renew=renew)
         self._prune(row)
 
     def _record(self, run: Run, snapshot: Snapshot, clip: ClipSnapshot) -> ClipRecord:
@@ -373,7 +376,10 @@ class RoundRunner:
 
 
 def _failure(failed: Mapping[str, str]) -> str:
-    return " ".join(
-        f"Clip {name!r} keeps its earlier masks and is tried again: {sentence}"
-        for name, sentence in failed.items()
-    )
+    told = [
+        f"Clip {name!r} keeps its earlier masks and is tried again: {sentence.rstrip('.')}."
+        for name, sentence in islice(failed.items(), _TOLD)
+    ]
+    if len(failed) > _TOLD:
+        told.append(f"So it is with {len(failed) - _TOLD} more clips.")
+    return " ".join(told)

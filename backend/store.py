@@ -267,6 +267,8 @@ class Store:
         round_id: int,
         known: Mapping[int, tuple[bool, str | None]],
         failure: str | None = None,
+        *,
+        renew: bool = False,
     ) -> None:
         """Close a published round: its version is the project's from now on.
 
@@ -275,6 +277,8 @@ class Store:
             known: Of each ranked task, by id, whether the round used its label, and the label's
                 digest. A label that was not used counts as new.
             failure: What went wrong with a part of it, to be tried again.
+            renew: Whether labels that were not used count as new though an earlier round used
+                them.
         """
         now = time.time()
         with self._session() as session:
@@ -290,7 +294,7 @@ class Store:
                 if frame.task_id in known:
                     used, digest = known[frame.task_id]
                     frame.ranked = True
-                    frame.used_label = digest if used else frame.used_label
+                    frame.used_label = digest if used else None if renew else frame.used_label
 
     # Predictions --------------------------------------------------------------------------------
 

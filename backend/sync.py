@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
+from xml.sax.saxutils import quoteattr
 
 from backend.annotations import label_digest, submitted_annotations
 from backend.asked import Submitted
@@ -139,7 +140,7 @@ def look(studio: TaskSource, project_id: int) -> ProjectView:
     if config.object_kind != "image":
         frames = _named_apart(frames)
     frames.sort(key=lambda frame: (frame.clip, frame.position, frame.task_id))
-    problems = [*config.notes, *_problems(frames, unclear)]
+    problems = [*config.notes, *_problems(frames, unclear), *_unknown_labels(frames, config)]
     return ProjectView(title, text, config, frames, problems)
 
 
@@ -223,6 +224,35 @@ def _named_apart(frames: list[SeenFrame]) -> list[SeenFrame]:
         else frame
         for frame in frames
     ]
+
+
+def _unknown_labels(frames: list[SeenFrame], config: LabelConfig) -> list[str]:
+    """What is drawn under labels that the configuration doesn't have: Label Studio lets people
+    rename a label, and what was drawn before keeps the old name."""
+    names = {control.name for control in config.controls}
+    found: dict[str, list[int]] = {}
+    for frame in frames:
+        for region in frame.results or []:
+            value = region.get("value")
+            if region.get("from_name") not in names or not isinstance(value, Mapping):
+                continue
+            labels = value.get(str(region.get("type"))) or value.get("labels")
+            for label in labels if isinstance(labels, list) else []:
+                if config.class_of(str(label)) is None:
+                    tasks = found.setdefault(str(label), [])
+                    tasks += [] if frame.task_id in tasks else [frame.task_id]
+    return [
+        f"Regions of {_some_tasks(tasks)} are labelled {label!r}, which the labelling "
+        "configuration doesn't have: their pixels count as unknown. Bring the label back, under a "
+        f'new name like this: <Label value="new name" alias={quoteattr(label)}/>.'
+        for label, tasks in found.items()
+    ]
+
+
+def _some_tasks(tasks: list[int]) -> str:
+    shown = ", ".join(map(str, tasks[:5]))
+    more = f" and {len(tasks) - 5} more" if len(tasks) > 5 else ""
+    return f"task{'s' if len(tasks) > 1 else ''} {shown}{more}"
 
 
 def _problems(frames: list[SeenFrame], unclear: list[tuple[int, str]]) -> list[str]:

@@ -12,7 +12,13 @@ from backend.artifacts import Artifacts
 from backend.formats import decode, encode
 from backend.labelconfig import make_label_config, parse_label_config
 from backend.roundfiles import RoundFiles
-from backend.rounds import ClipFailedError, NothingToServeError, RoundRunner, make_version
+from backend.rounds import (
+    ClipFailedError,
+    NothingToServeError,
+    RoundRunner,
+    _failure,
+    make_version,
+)
 from backend.settings import load_settings
 from backend.status import status_of
 from backend.store import Store
@@ -392,20 +398,31 @@ def test_a_label_added_to_the_configuration_keeps_classes_apart(scene: Scene) ->
     np.testing.assert_array_equal(shifted, np.where(expected > 0, expected + 1, 0))
 
 
-def test_a_round_notes_the_terms_unless_a_clip_failed(scene: Scene) -> None:
+def test_a_round_notes_its_terms_and_a_clip_that_failed_under_them_is_tried_again(
+    scene: Scene,
+) -> None:
     """What the labelling configuration meant; where it differs another round is due."""
     first = scene.round()
     project = scene.store.project(1)
     assert project is not None
     assert first.figures["terms"] == project.terms
     add_second_clip(scene)
-    (scene.media.folder / "other/00001.png").unlink()
     scene.studio.label(5)
+    scene.round()
+    assert scene.store.pending(1) == (0, 0)
+    (scene.media.folder / "other/00001.png").unlink()
     scene.studio.config = make_label_config(["zebra", *scene.clip.class_names[1:]])
-    assert scene.round().figures["terms"] == first.figures["terms"]
+    row = scene.round()
     project = scene.store.project(1)
     assert project is not None
-    assert project.terms != first.figures["terms"]
+    assert project.terms == row.figures["terms"] != first.figures["terms"]
+    assert scene.store.pending(1) == (1, 0)
+
+
+def test_of_many_clips_that_failed_a_few_are_told() -> None:
+    sentence = _failure({f"c{i}": "Its picture is gone." for i in range(9)})
+    assert sentence.count("tried again: Its picture is gone. ") == 3
+    assert sentence.endswith("So it is with 6 more clips.")
 
 
 def test_with_the_network_the_checkpoint_is_kept_and_warms_the_next_round(tmp_path) -> None:

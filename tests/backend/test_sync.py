@@ -73,3 +73,28 @@ def test_a_broken_configuration_is_told_and_costs_no_frame(store: Store) -> None
     project = store.project(1)
     assert project is not None
     assert project.problems
+
+
+def drawn(label: str, name: str = "brush") -> dict[str, Any]:
+    value = {"brushlabels": [label], "rle": [1]}
+    region = {"from_name": name, "to_name": "image", "type": "brushlabels", "value": value}
+    return {"id": 1, "result": [region]}
+
+
+def test_what_was_drawn_under_a_label_s_old_name_is_told_with_the_remedy() -> None:
+    rows = [row(i, image=f"/data/upload/1/{i}.png", clip="a", frame=i) for i in range(1, 9)]
+    for each in rows[:7]:
+        each["annotations"] = [drawn("car")]
+    assert look(Tasks(rows, CONFIG), 1).problems == []
+    (problem,) = look(Tasks(rows, make_label_config(["vehicle"])), 1).problems
+    assert "tasks 1, 2, 3, 4, 5 and 2 more are labelled 'car'" in problem
+    remedy = '<Label value="vehicle" alias="car"/>'
+    assert remedy.replace("vehicle", "new name") in problem
+    renamed = CONFIG.replace('<Label value="car"', '<Label value="vehicle" alias="car"')
+    assert look(Tasks(rows, renamed), 1).problems == []
+
+
+def test_labels_of_tags_that_maskloop_does_not_serve_are_passed_over() -> None:
+    rows = [row(1, image="/data/upload/1/a.png", clip="a", frame=1)]
+    rows[0]["annotations"] = [drawn("weather", name="elsewhere")]
+    assert look(Tasks(rows, CONFIG), 1).problems == []
