@@ -161,7 +161,8 @@ def page(runs: Sequence[Record], head: Record, command: str) -> tuple[str, dict[
     lines = [
         "# What selection saves",
         "",
-        f"Written by `{command}`, Maskloop {head['version']}, on {machine['cpu']}.",
+        f"Written by `{command}`, Maskloop {head['version']}, on {machine['cpu']}. Without "
+        "`--page` the command makes the runs that are missing in its folder.",
         "",
         f"A simulated annotator answers with the truth; frames are labelled by the method "
         f"`{settings['method']}`. Clicks are HVSA's boundary clicks (ε = 1), in per cent of "
@@ -173,7 +174,10 @@ def page(runs: Sequence[Record], head: Record, command: str) -> tuple[str, dict[
     figures = {}
     plans = dict.fromkeys(run["plan"] for run in runs if run["samples"] == "frame")
     for budget, rounds in plans:
-        own = [run for run in runs if run["samples"] == "frame" and run["plan"] == (budget, rounds)]
+        all_of_it = [
+            run for run in runs if run["samples"] == "frame" and run["plan"] == (budget, rounds)
+        ]
+        own, missing = _complete(all_of_it)
         name = f"selection-strategies-{rounds}.svg"
         figures[name] = click_curves(_curves(own))
         lines += [
@@ -195,6 +199,8 @@ def page(runs: Sequence[Record], head: Record, command: str) -> tuple[str, dict[
             "",
             *reach_table(_grouped(own, "strategy"), 95),
         ]
+        if missing:
+            lines += ["", f"Not run on all clips yet, so left out: {missing}."]
     parts = {(run["clip"], run["plan"]) for run in runs if run["samples"] != "frame"}
     kinds = [
         run for run in runs if run["strategy"] == "reach" and (run["clip"], run["plan"]) in parts
@@ -219,6 +225,16 @@ def page(runs: Sequence[Record], head: Record, command: str) -> tuple[str, dict[
             *reach_table(groups),
         ]
     return "\n".join(lines) + "\n", figures
+
+
+def _complete(runs: Sequence[Record]) -> tuple[list[Record], str]:
+    """The runs of strategies that were run on all clips; which others there are, in words."""
+    clips = {run["clip"] for run in runs}
+    done = {
+        name: len({run["clip"] for run in own}) for name, own in _grouped(runs, "strategy").items()
+    }
+    words = [f"`{name}` ({n} of {len(clips)})" for name, n in done.items() if n < len(clips)]
+    return [run for run in runs if done[run["strategy"]] == len(clips)], ", ".join(words)
 
 
 def _grouped(runs: Iterable[Record], by: str) -> dict[str, list[Record]]:

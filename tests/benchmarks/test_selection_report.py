@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.selection_report import area_table, main, reach_table
+from benchmarks.selection_report import area_table, main, page, reach_table
 from benchmarks.selection_runs import Asked, asked_for, made_ready
 from model.benchmark import open_labelled
 from model.synthetic import render_clip, write_clip
@@ -157,3 +157,15 @@ def test_real_clips_are_made_smaller(folder):
     assert clip.source.read(3).shape == (24, 32, 3)
     assert clip.masks.read(3).shape == (24, 32)
     assert set(np.unique(clip.masks.read(3))) <= set(range(len(clip.class_names)))
+
+
+def test_a_strategy_that_was_not_run_on_all_clips_is_left_out_and_named():
+    curves = [(0, 0.5), (10, 0.9)]
+    runs = [
+        {**run(name, curves, clip=clip, reached=5.0), "plan": ("5%", 2)}
+        for name, clip in (("reach", "a"), ("reach", "b"), ("hvsa", "a"))
+    ]
+    head = {"settings": {"method": "flow"}, "machine": {"cpu": "x"}, "version": "1"}
+    text, _ = page(runs, head, "command")
+    assert "left out: `hvsa` (1 of 2)." in text
+    assert "| clip | reach |" in text
