@@ -189,7 +189,7 @@ class RoundRunner:
 
     def _select(self, run: Run) -> None:
         snapshot = run.files.read_snapshot()
-        records = [self._record(run, snapshot, clip) for clip in snapshot.clips]
+        records = [self._record(run, clip) for clip in snapshot.clips]
         states = [
             self._state(run, snapshot, clip, record)
             for clip, record in zip(snapshot.clips, records, strict=True)
@@ -328,7 +328,7 @@ class RoundRunner:
         self.store.finish_round(row.id, known, failure=failure, renew=renew)
         self._prune(row)
 
-    def _record(self, run: Run, snapshot: Snapshot, clip: ClipSnapshot) -> ClipRecord:
+    def _record(self, run: Run, clip: ClipSnapshot) -> ClipRecord:
         if run.files.has_record(clip.name):
             return run.files.read_record(clip.name)
         # The clip failed: as uncertain as can be.
