@@ -7,11 +7,13 @@ import logging
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
+from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException
 
 from backend.hooks import Hooks, RequestError, project_id_of
 from backend.labelconfig import LabelConfigError
 from backend.metrics import render_metrics
+from backend.schema import trouble
 from backend.settings import Settings, load_settings
 from backend.status import status_of
 
@@ -141,6 +143,11 @@ def _error_answers(app: Flask) -> None:
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> tuple[Response, int]:
         return jsonify({"error": f"{error.name}: {error.description}"}), error.code or 500
+
+    @app.errorhandler(OperationalError)
+    def no_store(error: OperationalError) -> tuple[Response, int]:
+        log.error("%s %s: %s", request.method, request.path, trouble(error))
+        return jsonify({"error": trouble(error)}), 503
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> tuple[Response, int]:

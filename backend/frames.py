@@ -85,7 +85,7 @@ class TaskFrames:
             self._media.forget(url, task_id)
             raise ClipError(
                 f"the picture of task {task_id} ({bare_url(url)}) can't be decoded; it may be "
-                "damaged: put a sound one in its place"
+                "damaged: put a sound one in its place, or delete the task"
             ) from None
         if self._first is None:
             self._first = task_id, picture.shape
@@ -94,7 +94,7 @@ class TaskFrames:
             raise ClipError(
                 f"the picture of task {task_id} is {picture.shape[1]}×{picture.shape[0]} pixels, "
                 f"and that of task {other} {wide}×{tall}; the frames of a clip must have one size: "
-                'give those of another size another "clip" in their data'
+                'give those of another size another "clip" in their data, or delete their tasks'
             )
         return picture
 

@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from typing import Any, TypeGuard
 
 import psutil
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from backend.effort import count_clicks
 from backend.jobqueue import Queue
 from backend.labelconfig import LabelConfigError, asks_for, parse_label_config
 from backend.rounds import NothingToServeError, RoundRunner, make_version
+from backend.schema import trouble
 from backend.settings import Settings
 from backend.studio import StudioError
 from backend.sync import look, remember
@@ -69,8 +70,9 @@ class Foreman:
                     # A project that waits in an empty queue has lost its job.
                     if self.store.enqueue(project.id) or idle:
                         self.queue.put(project.id)
-            except Exception:
-                log.exception("the regular check failed and is tried again")
+            except Exception as error:
+                sentence = _sentence(error)
+                log.error("the regular check: %s", sentence, exc_info=not _is_told(error))
             time.sleep(self.settings.check_seconds)
 
     def consider(self, project_id: int) -> None:
@@ -99,7 +101,7 @@ class Foreman:
             self._studio_failed(project_id, error)
         except Exception as error:
             sentence = self._sentence(error)
-            log.error("project %d: %s", project_id, sentence, exc_info=not _is_of_disk(error))
+            log.error("project %d: %s", project_id, sentence, exc_info=not _is_told(error))
             self._failed(project_id, sentence)
 
     # What is due --------------------------------------------------------------------------------
@@ -309,9 +311,14 @@ def _is_of_disk(error: Exception) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and error.errno in _NOT_WRITABLE
 
 
+def _is_told(error: Exception) -> bool:
+    """Whether the sentence says all that there is to know."""
+    return _is_of_disk(error) or isinstance(error, OperationalError)
+
+
 def _sentence(error: Exception) -> str:
     if isinstance(error, DBAPIError):
-        return f"The store can't be used: {error.orig}."
+        return trouble(error)
     if isinstance(error, (ValueError, RuntimeError)) and str(error):
         return str(error)
     return f"{type(error).__name__}: {error}. See the worker's log for where it happened."

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from backend.tables import Base, Schema
 
-__all__ = ["SCHEMA", "StoreError", "prepare"]
+__all__ = ["SCHEMA", "StoreError", "prepare", "trouble"]
 
 SCHEMA = 2
 """Version of the tables. To be raised when a column or a table is added: then an older Maskloop,
@@ -25,6 +25,11 @@ _ATTEMPTS = 3
 
 class StoreError(RuntimeError):
     """A store that this Maskloop can't work with; the sentence says what to do."""
+
+
+def trouble(error: DBAPIError) -> str:
+    """What is wrong with a store that is in use, as a sentence: its disk is full, it is gone."""
+    return f"The store can't be used: {error.orig}."
 
 
 def prepare(engine: Engine) -> None:

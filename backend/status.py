@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from backend.recommendation import recommendation
@@ -18,6 +20,7 @@ __all__ = ["status_of"]
 _HISTORY = 20
 # Tasks that are named as the next to label.
 _NEXT = 10
+_LOW_BYTES = 100 * 1024**2
 
 
 def status_of(store: Store, settings: Settings, only: int | None = None) -> dict[str, Any]:
@@ -43,7 +46,23 @@ def status_of(store: Store, settings: Settings, only: int | None = None) -> dict
     }
     if not connected:
         answer["error"] = "LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY must be set for the worker."
+    elif full := _full(settings.model_dir):
+        answer["error"] = full
     return answer
+
+
+def _full(folder: Path) -> str | None:
+    """That the disk is full, which the store can't keep any more."""
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return None
+    if free >= _LOW_BYTES:
+        return None
+    return (
+        f"MODEL_DIR ({folder.resolve()}) has {free // 1024**2} MB of free space left, too little "
+        "for a round; make room."
+    )
 
 
 def _project(store: Store, settings: Settings, project: Project) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from backend.app import create_app
 from backend.artifacts import Artifacts
@@ -16,6 +17,7 @@ from backend.jobqueue import Queue
 from backend.labelconfig import make_label_config, parse_label_config
 from backend.roundfiles import RoundFiles
 from backend.settings import Settings, load_settings
+from backend.status import status_of
 from backend.store import Store
 
 CONFIG = make_label_config(["car", "road"])
@@ -307,6 +309,25 @@ def test_garbage_at_the_bell_is_told_what_was_expected(service: Service, body: b
 def test_a_labelling_configuration_that_is_no_text_is_passed_over(service: Service) -> None:
     body = {"action": "START_TRAINING", "project": {"id": 1, "label_config": ["<View/>"]}}
     assert service.client.post("/webhook", json=body).json["queued"] is True
+
+
+def test_a_full_disk_is_told_in_a_sentence(service: Service, monkeypatch, caplog) -> None:
+    def full(*args: object, **values: object) -> None:
+        raise OperationalError("COMMIT", {}, Exception("database or disk is full"))
+
+    usage = type("Usage", (), {"free": 3 * 1024**2})
+    monkeypatch.setattr("backend.status.shutil.disk_usage", lambda folder: usage)
+    monkeypatch.setattr(service.store, "ring", full)
+    body = {"action": "START_TRAINING", "project": {"id": 1}}
+    answer = service.client.post("/webhook", json=body)
+    assert answer.status_code == 503
+    assert answer.json["error"] == "The store can't be used: database or disk is full."
+    assert "Traceback" not in caplog.text
+    settings = load_settings(
+        model_dir=service.settings.model_dir, label_studio_url="http://ls", label_studio_api_key="k"
+    )
+    error = status_of(service.store, settings)["error"]
+    assert "has 3 MB of free space left" in error
 
 
 def test_the_web_process_never_loads_torch() -> None:

@@ -55,7 +55,7 @@ class Loop:
             folder,
             labels=clip.class_names[1:],
             title=title,
-            backend=BackendAddress(service.url),
+            backend=BackendAddress(service.url, *service.auth),
             document_root=root,
             samples=samples,
         ).project_id
