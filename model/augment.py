@@ -8,9 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.losses import IGNORE
-
-__all__ = ["Augmentation", "Motion", "augment", "draw_motion", "recolour"]
+__all__ = ["Augmentation", "Motion", "draw_motion", "recolour"]
 
 
 @dataclass(frozen=True)
@@ -92,28 +90,3 @@ def recolour(
     offset = 255.0 * rng.uniform(-how.colour, how.colour)
     changed = np.clip(image.astype(np.float32) * gains.astype(np.float32) + offset, 0, 255)
     return changed.astype(np.uint8)
-
-
-def augment(
-    image: NDArray[np.uint8],
-    mask: NDArray[np.uint8],
-    weight: NDArray[np.uint8],
-    how: Augmentation,
-    rng: np.random.Generator,
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-    """Change a frame, its mask and its labels' weights alike, at random.
-
-    Args:
-        image: (H, W, 3) uint8.
-        mask: (H, W) uint8.
-        weight: (H, W) uint8.
-        how: By how much.
-        rng: Where chance comes from.
-
-    Returns:
-        The three, of the same shapes; what comes from outside the image is not labelled (255),
-        and its weight is 0.
-    """
-    motion = draw_motion(mask.shape, how, rng)
-    changed = recolour(motion.picture(image), how, rng)
-    return changed, motion.map(mask, IGNORE), motion.map(weight, 0)

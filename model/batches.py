@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -18,48 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.augment import Augmentation, Motion, augment, draw_motion, recolour
+from model.augment import Augmentation, Motion, draw_motion, recolour
 from model.clip import FrameSource
 from model.flow import FlowEstimator, forward_backward_check
 from model.losses import IGNORE
+from model.samples import Batch, Neighbours, Pair
 from model.selftraining import CarriedLabels, carry_labels
 
-__all__ = ["ClipBatches", "Pair", "to_tensor", "training_size"]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two consecutive frames and the flow between them, as `losses.flow_consistency` takes it.
-
-    Attributes:
-        images: (2, 3, H, W) float32, frames t−1 and t.
-        forward: (1, H, W, 2) float32, t−1 → t.
-        backward: (1, H, W, 2) float32, t → t−1.
-        seen_forward: (1, H, W) bool, pixels of t−1 that pass the check.
-        seen_backward: (1, H, W) bool, pixels of t that pass.
-        labels: (2, H, W) int64, what was carried over to the two frames; None without that.
-        weights: (2, H, W) float32, 0 to 1, how far those labels can be trusted.
-    """
-
-    images: Tensor
-    forward: Tensor
-    backward: Tensor
-    seen_forward: Tensor
-    seen_backward: Tensor
-    labels: Tensor | None = None
-    weights: Tensor | None = None
-
-    def to(self, device: torch.device) -> Pair:
-        """Move to a device."""
-        return Pair(
-            self.images.to(device),
-            self.forward.to(device),
-            self.backward.to(device),
-            self.seen_forward.to(device),
-            self.seen_backward.to(device),
-            None if self.labels is None else self.labels.to(device),
-            None if self.weights is None else self.weights.to(device),
-        )
+__all__ = ["ClipBatches", "to_tensor", "training_size"]
 
 
 def training_size(shape: tuple[int, ...], max_pixels: int) -> tuple[int, int]:
@@ -140,6 +105,7 @@ class ClipBatches:
         self._flow = flow
         self._augmentation = augmentation
         self._rng = rng
+        self._aside = np.random.default_rng(int(rng.integers(2**63)))
         self._frames = _Shelf(memory // 2)
         self._flows = _Shelf(memory // 2)
         self._size: tuple[int, int] | None = None
@@ -225,7 +191,7 @@ class ClipBatches:
             ahead=ahead,
         )
 
-    def batch(self, count: int, carried: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+    def batch(self, count: int, carried: float = 0.0) -> Batch:
         """Draw frames with labels, each as often as the others of its kind; change them at random.
 
         Args:
@@ -233,25 +199,36 @@ class ClipBatches:
             carried: Probability that a frame is one that labels were carried over to.
 
         Returns:
-            (count, 3, H, W) float32 images, (count, H, W) int64 labels with 255 = ignore, and
-            (count, H, W) float32 weights, 0 to 1, how far the labels can be trusted.
+            The frames; what comes from outside an image is not labelled, and its weight is 0.
         """
-        images, masks, weights = [], [], []
+        indices, motions, images, masks, weights = [], [], [], [], []
         for _ in range(count):
             if self._carried and self._rng.random() < carried:
-                labels = self._carried[self._next(self._carried, self._carried_order)]
-                index, mask, weight = labels.index, labels.mask, labels.weight
+                index = self._next(self._carried, self._carried_order)
+                mask, weight = self._carried[index].mask, self._carried[index].weight
             else:
                 index = self._next(self._masks, self._order)
-                mask = self._masks[index]
-                weight = np.full(mask.shape, 255, np.uint8)
-            image, mask, weight = augment(
-                self.frame(index), mask, weight, self._augmentation, self._rng
-            )
-            images.append(to_tensor(image))
-            masks.append(torch.from_numpy(mask.astype(np.int64)))
-            weights.append(torch.from_numpy(weight.astype(np.float32) / np.float32(255)))
-        return torch.stack(images), torch.stack(masks), torch.stack(weights)
+                mask, weight = self._labels_of(index)
+            motion = draw_motion(self.size, self._augmentation, self._rng)
+            indices.append(index)
+            motions.append(motion)
+            images.append(self._shown(index, motion, self._rng))
+            masks.append(motion.map(mask, IGNORE))
+            weights.append(motion.map(weight, 0))
+        labels = _label_tensors(masks, weights)
+        return Batch(torch.stack(images), *labels, tuple(indices), tuple(motions))
+
+    def _labels_of(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return a frame's labels and their weights, (H, W): given, carried over, or none."""
+        if index in self._masks:
+            return self._masks[index], np.full(self.size, 255, np.uint8)
+        if index in self._carried:
+            return self._carried[index].mask, self._carried[index].weight
+        return np.full(self.size, IGNORE, np.uint8), np.zeros(self.size, np.uint8)
+
+    def _shown(self, index: int, motion: Motion, rng: np.random.Generator) -> Tensor:
+        """Return frame `index`, moved so and in colours of its own, (3, H, W) float32."""
+        return to_tensor(recolour(motion.picture(self.frame(index)), self._augmentation, rng))
 
     def _next(self, indices: Iterable[int], order: list[int]) -> int:
         """Take the next of a random order of all, drawn anew when it is used up."""
@@ -263,6 +240,7 @@ class ClipBatches:
         """Return where chance stands, as JSON values, for `set_chance`."""
         return {
             "rng": self._rng.bit_generator.state,
+            "aside": self._aside.bit_generator.state,
             "order": list(self._order),
             "carried_order": list(self._carried_order),
         }
@@ -270,59 +248,88 @@ class ClipBatches:
     def set_chance(self, state: Mapping[str, Any]) -> None:
         """Go on drawing as from where `chance` was asked."""
         self._rng.bit_generator.state = state["rng"]
+        self._aside.bit_generator.state = state["aside"]
         self._order[:] = state["order"]
         self._carried_order[:] = state["carried_order"]
+
+    @property
+    def carries(self) -> bool:
+        """Whether labels were carried over."""
+        return bool(self._carried)
+
+    def neighbours(self, batch: Batch) -> Neighbours | None:
+        """Return the frames beside a batch's; None in a clip of one.
+
+        Of the two beside a frame it is the one nearer to a labelled frame, as its labels are the
+        better ones. Their colours come from a chance apart: drawing neighbours changes nothing
+        about the batches to come.
+        """
+        if len(self._source) < 2:
+            return None
+        images, masks, weights, flows, seen = [], [], [], [], []
+        for index, motion in zip(batch.indices, batch.motions, strict=True):
+            beside = self._nearer(index)
+            there, back = self._flow_between(index, beside)
+            mask, weight = self._labels_of(beside)
+            images.append(self._shown(beside, motion, self._aside))
+            masks.append(motion.map(mask, IGNORE))
+            weights.append(motion.map(weight, 0))
+            flows.append(torch.from_numpy(motion.flow(there)))
+            seen.append(_seen(there, back, motion))
+        labels = _label_tensors(masks, weights)
+        return Neighbours(torch.stack(images), *labels, torch.stack(flows), torch.stack(seen))
+
+    def _nearer(self, index: int) -> int:
+        """Return the frame beside `index` that is nearer to a labelled one."""
+        beside = [each for each in (index - 1, index + 1) if 0 <= each < len(self._source)]
+        return min(beside, key=lambda each: min(abs(each - key) for key in self.labelled))
+
+    def _flow_between(
+        self, source: int, target: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the flows between two consecutive frames: there, and back."""
+        later = max(source, target)
+        flows = self._flows.get(later)
+        if flows is None:
+            before, after = self.frame(later - 1), self.frame(later)
+            flows = tuple(
+                self._flow.flow(*frames).astype(np.float16)
+                for frames in ((before, after), (after, before))
+            )
+            self._flows.put(later, *flows)
+        forward, backward = (flow.astype(np.float32) for flow in flows)
+        return (forward, backward) if source < target else (backward, forward)
 
     def pair(self) -> Pair | None:
         """Draw two consecutive frames, with the flow between them; None in a clip of one.
 
         Both are changed at random as in `batch`: alike in place, so that the flow still fits, and
-        each in colour for itself, so that to be consistent is also not to go by the light.
-
-        Where labels were carried over, the two are frames that have some.
+        each in colour for itself, so that to be consistent is also not to go by the light. Chance
+        is that of `neighbours`.
         """
         if len(self._source) < 2:
             return None
-        both = [index for index in self._carried if index - 1 in self._carried]
-        index = int(self._rng.choice(both) if both else self._rng.integers(1, len(self._source)))
-        before, after = self.frame(index - 1), self.frame(index)
-        flows = self._flows.get(index)
-        if flows is None:
-            flows = tuple(
-                self._flow.flow(*frames).astype(np.float16)
-                for frames in ((before, after), (after, before))
-            )
-            self._flows.put(index, *flows)
-        return self._moved(index, *(flow.astype(np.float32) for flow in flows))
-
-    def _moved(
-        self, index: int, forward: NDArray[np.float32], backward: NDArray[np.float32]
-    ) -> Pair:
-        """Change a pair at random: both frames move alike, and their colours differ."""
-        how, rng = self._augmentation, self._rng
-        motion = draw_motion(self.size, how, rng)
-        images = [
-            to_tensor(recolour(motion.picture(self.frame(each)), how, rng))
-            for each in (index - 1, index)
-        ]
-
-        def seen(there: NDArray[np.float32], back: NDArray[np.float32]) -> Tensor:
-            checked = forward_backward_check(there, back).astype(np.uint8)
-            return torch.from_numpy(motion.map(checked, 0) > 0)[None]
-
+        index = int(self._aside.integers(1, len(self._source)))
+        forward, backward = self._flow_between(index - 1, index)
+        motion = draw_motion(self.size, self._augmentation, self._aside)
         return Pair(
-            torch.stack(images),
+            torch.stack([self._shown(each, motion, self._aside) for each in (index - 1, index)]),
             torch.from_numpy(motion.flow(forward))[None],
             torch.from_numpy(motion.flow(backward))[None],
-            seen(forward, backward),
-            seen(backward, forward),
-            *self._carried_to(motion, index - 1, index),
+            _seen(forward, backward, motion)[None],
+            _seen(backward, forward, motion)[None],
         )
 
-    def _carried_to(self, motion: Motion, *indices: int) -> tuple[Tensor | None, Tensor | None]:
-        labels = [self._carried[index] for index in indices if index in self._carried]
-        if len(labels) < len(indices):
-            return None, None
-        masks = np.stack([motion.map(label.mask, IGNORE) for label in labels]).astype(np.int64)
-        weights = np.stack([motion.map(label.weight, 0) for label in labels]).astype(np.float32)
-        return torch.from_numpy(masks), torch.from_numpy(weights / np.float32(255))
+
+def _label_tensors(
+    masks: list[NDArray[np.uint8]], weights: list[NDArray[np.uint8]]
+) -> tuple[Tensor, Tensor]:
+    """Turn (H, W) uint8 masks and weights into (B, H, W) int64, and float32 from 0 to 1."""
+    labels = torch.from_numpy(np.stack(masks).astype(np.int64))
+    return labels, torch.from_numpy(np.stack(weights).astype(np.float32) / np.float32(255))
+
+
+def _seen(there: NDArray[np.float32], back: NDArray[np.float32], motion: Motion) -> Tensor:
+    """Where a flow passes the forward-backward check, (H, W) bool, moved."""
+    checked = forward_backward_check(there, back).astype(np.uint8)
+    return torch.from_numpy(motion.map(checked, 0) > 0)

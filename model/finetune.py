@@ -287,7 +287,7 @@ class _Training:
     def _step(self, step: int) -> dict[str, float] | None:
         """Take one step and return its losses; None where it may not be taken."""
         self._set_learning_rate(step)
-        total, losses = self.objective.losses(self.logits, step, step / self.planned)
+        total, losses = self.objective.losses(self.logits, step / self.planned)
         self.optimizer.zero_grad(set_to_none=True)
         if not self.crew.all(torch.isfinite(total)):
             return None

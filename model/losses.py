@@ -14,6 +14,7 @@ from torch import Tensor
 __all__ = [
     "IGNORE",
     "bootstrapped_cross_entropy",
+    "consensus",
     "cross_entropy",
     "dice",
     "flow_consistency",
@@ -188,3 +189,60 @@ def _difference(first: Tensor, second: Tensor, seen: Tensor) -> Tensor:
     distance = (first - second).square().sum(dim=1) / 2
     mask = seen.to(distance.dtype)
     return (distance * mask).sum() / mask.sum().clamp(min=1.0)
+
+
+def consensus(
+    logits: Tensor,
+    beside: Tensor,
+    flow: Tensor,
+    seen: Tensor,
+    known: tuple[Tensor, Tensor],
+    known_beside: tuple[Tensor, Tensor],
+    *,
+    rely: float = 0.25,
+    sharpness: float = 3.0,
+) -> Tensor:
+    """How far predictions are from what a frame and the one beside it agree on along the flow.
+
+    Each side says what it knows, its label as far as that is trusted and its prediction for the
+    rest,
+
+        b = r τ e_y + (1 − r τ) p,
+
+    and the cross-entropy of p_t to their mean, raised to a power s and made to sum to 1 again, is
+    averaged over the pixels M that pass the forward-backward check,
+
+        L = −1/|M| Σ_{x ∈ M} Σ_k q_k(x) log p_t,k(x),   q ∝ (b_t(x) + b_u(x + w_{t→u}(x)))^s.
+
+    The squared difference (`flow_consistency`) draws a network that still learns back to what it
+    said before; this draws it to a decision, in which labels have a part. No gradient reaches q.
+
+    Args:
+        logits: (B, K, H, W), of the frames t that are to learn.
+        beside: (B, K, H, W) logits of the frames u beside them.
+        flow: (B, H, W, 2) from t to u, in pixels.
+        seen: (B, H, W) bool, pixels of t whose flow passes the check.
+        known: (B, H, W) int64 labels of t, 255 where there is none, and (B, H, W) τ, how far each
+            can be trusted, 0 to 1.
+        known_beside: The same of u.
+        rely: r, what a fully trusted label counts against the prediction, 0 to 1.
+        sharpness: s, 1 or more.
+
+    Returns:
+        A scalar; 0 where no pixel passes.
+    """
+    with torch.no_grad():
+        own = _belief(logits, *known, rely)
+        other = warp(_belief(beside, *known_beside, rely), flow)
+        target = ((own + other) / 2) ** sharpness
+        target = target / target.sum(dim=1, keepdim=True).clamp(min=1e-12)
+    losses = -(target * logits.log_softmax(dim=1)).sum(dim=1)
+    mask = seen.to(losses.dtype)
+    return (losses * mask).sum() / mask.sum().clamp(min=1.0)
+
+
+def _belief(logits: Tensor, labels: Tensor, trust: Tensor, rely: float) -> Tensor:
+    classes = logits.shape[1]
+    share = (rely * trust * (labels != IGNORE))[:, None]
+    told = F.one_hot(labels.clamp(max=classes - 1), classes).permute(0, 3, 1, 2)
+    return share * told + (1 - share) * logits.softmax(dim=1)

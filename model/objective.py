@@ -1,7 +1,10 @@
-"""What a fine-tuning step minimises: cross-entropy on labels, and flow consistency of a pair.
+"""What a fine-tuning step minimises: cross-entropy on labels, and consistency along the flow.
 
 The loss is HVSA's (WACV 2023), L = L_supervised + λ · L_consistency. Labels carried over to other
-frames by propagation (`selftraining`) count as labels, weighed by how far they are sure.
+frames by propagation (`selftraining`) count as labels, weighed by how far they are sure. Where
+there are such, consistency is the `losses.consensus` of each frame with the one beside it; where
+there are none, HVSA's own, `losses.flow_consistency` of a random pair. The labelled frames that a
+step sees are the same whatever λ is.
 """
 
 from __future__ import annotations
@@ -12,16 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.batches import ClipBatches, Pair
+from model.batches import ClipBatches
 from model.devices import images_on, precision
 from model.losses import (
     IGNORE,
     bootstrapped_cross_entropy,
+    consensus,
     dice,
     flow_consistency,
     weighted_cross_entropy,
 )
 from model.presets import FinetuneSettings
+from model.samples import Batch, Pair
 
 __all__ = ["Objective"]
 
@@ -30,6 +35,10 @@ Logits = Callable[[Tensor], Tensor]
 
 _TRUSTED = 0.5
 """Labels that can be trusted less than this do not count in Dice, which knows no weights."""
+
+
+_CONSENSUS = 0.5
+"""What a pixel of the consensus counts at λ = 1, where one with a sure label counts 1."""
 
 
 class Objective:
@@ -63,43 +72,58 @@ class Objective:
         weights /= (weights * shares).sum()
         return torch.tensor(weights, dtype=torch.float32, device=self._device)
 
-    def losses(self, logits: Logits, step: int, done: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def losses(self, logits: Logits, done: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Draw frames and score the network on them.
 
         Args:
             logits: The network.
-            step: From 0.
-            done: Share of the training that is done before it.
+            done: Share of the training that is done before this step.
 
         Returns:
             What is to be minimised, and each loss by name; scalars.
         """
         settings = self._settings
-        paired = (
-            settings.consistency > 0
-            and done >= settings.consistency_from
-            and step % settings.consistency_every == 0
-        )
-        pair = self._batches.pair() if paired else None
-        pair = None if pair is None else pair.to(self._device)
-        if pair is not None and pair.labels is not None and pair.weights is not None:
-            # The pair is a batch in itself: consistency then costs next to nothing.
-            images, labels, weights = pair.images, pair.labels, pair.weights
+        batch = self._batches.batch(settings.batch, settings.self_training)
+        batch = batch.to(self._device)
+        steady = settings.consistency > 0 and done >= settings.consistency_from
+        if steady and self._batches.carries:
+            scores = self._scores(logits, batch.images)
+            agreed = self._consensus(logits, scores, batch)
+        elif steady:
+            scores, agreed = self._with_pair(logits, batch.images)
         else:
-            drawn = self._batches.batch(settings.batch, settings.self_training)
-            images, labels, weights = (part.to(self._device) for part in drawn)
-            if pair is not None:
-                images = torch.cat([images, pair.images])
+            scores, agreed = self._scores(logits, batch.images), None
+        total = self._supervised(scores, batch.labels, batch.weights, done)
+        named = {"supervised": total}
+        if agreed is not None:
+            named["consistency"] = agreed
+            total = total + settings.consistency * agreed
+        return total, named
+
+    def _scores(self, logits: Logits, images: Tensor) -> Tensor:
         with precision(self._device):
             scores = logits(images_on(images, self._device))
-        scores = scores.float()
-        total = self._supervised(scores[: len(labels)], labels, weights, done)
-        named = {"supervised": total}
-        if pair is not None:
-            named["consistency"] = _consistency(scores[-2:], pair)
-            often = settings.consistency_every / (1 - settings.consistency_from)
-            total = total + often * settings.consistency * named["consistency"]
-        return total, named
+        return scores.float()
+
+    def _consensus(self, logits: Logits, scores: Tensor, batch: Batch) -> Tensor | None:
+        """Consensus with the frames beside the batch's, which teach and do not learn."""
+        beside = self._batches.neighbours(batch)
+        if beside is None:
+            return None
+        beside = beside.to(self._device)
+        with torch.no_grad():
+            told = self._scores(logits, beside.images)
+        own, other = (batch.labels, batch.weights), (beside.labels, beside.weights)
+        return _CONSENSUS * consensus(scores, told, beside.flow, beside.seen, own, other)
+
+    def _with_pair(self, logits: Logits, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Scores of images, and the flow consistency of a pair that goes with them."""
+        pair = self._batches.pair()
+        if pair is None:
+            return self._scores(logits, images), None
+        pair = pair.to(self._device)
+        scores = self._scores(logits, torch.cat([images, pair.images]))
+        return scores[: len(images)], _pair_consistency(scores[len(images) :], pair)
 
     def _supervised(self, scores: Tensor, labels: Tensor, weights: Tensor, done: float) -> Tensor:
         settings = self._settings
@@ -114,7 +138,7 @@ class Objective:
         return total
 
 
-def _consistency(scores: Tensor, pair: Pair) -> Tensor:
+def _pair_consistency(scores: Tensor, pair: Pair) -> Tensor:
     """Flow consistency on every second pixel each way, which tells as much in a quarter of it."""
     before, after = scores[:, :, ::2, ::2].softmax(dim=1).chunk(2)
     forward, backward = (flow[:, ::2, ::2] / 2 for flow in (pair.forward, pair.backward))

@@ -28,10 +28,8 @@ class FinetuneSettings:
         weight_decay: As the optimiser understands it.
         warm_up: Steps over which the learning rate rises to its start.
         consistency: λ, the weight of flow consistency; 0 leaves it out.
-        consistency_every: Steps from one consecutive pair to the next.
-        consistency_from: Share of the training before the first pair, below 1: what a network
-            does not know yet, it is not to be steady in. With fewer pairs each counts as much
-            more, so that λ means the same.
+        consistency_from: Share of the training before it sets in, below 1: what a network does
+            not know yet, it is not to be steady in.
         hardest: Share of the labelled pixels that still count at the end of the training, those
             with the largest loss; it falls from 1 (VSPW: 0.15). 1 counts all.
         dice: Weight of Dice beside cross-entropy; 0 leaves it out.
@@ -57,8 +55,7 @@ class FinetuneSettings:
     weight_decay: float = 1e-4
     warm_up: int = 10
     consistency: float = 1.0
-    consistency_every: int = 4
-    consistency_from: float = 0.6
+    consistency_from: float = 0.8
     hardest: float = 1.0
     dice: float = 0.0
     class_balance: float = 0.5
@@ -77,7 +74,6 @@ class FinetuneSettings:
             "epochs": 1,
             "steps_per_epoch": 0,
             "batch": 1,
-            "consistency_every": 1,
             "max_pixels": 64,
             "consistency": 0,
             "dice": 0,
@@ -131,7 +127,6 @@ PRESETS = {
         learning_rate=0.004,
         weight_decay=0.0,
         warm_up=0,
-        consistency_every=1,
         consistency_from=0.0,
         class_balance=0.0,
         self_training=0.0,

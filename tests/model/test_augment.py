@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.augment import Augmentation, augment
+from model.augment import Augmentation, draw_motion, recolour
 
 _STILL = Augmentation(flip=0.0, scale=(1.0, 1.0), shift=0.0, rotation=0.0, colour=0.0)
 
@@ -11,7 +11,10 @@ _STILL = Augmentation(flip=0.0, scale=(1.0, 1.0), shift=0.0, rotation=0.0, colou
 def _change(
     image: np.ndarray, mask: np.ndarray, how: Augmentation, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return augment(image, mask, mask * 100 + 55, how, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    motion = draw_motion(mask.shape, how, rng)
+    changed = recolour(motion.picture(image), how, rng)
+    return changed, motion.map(mask, 255), motion.map(mask * 100 + 55, 0)
 
 
 def _frame() -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ from model.augment import Augmentation
 from model.batches import ClipBatches, to_tensor, training_size
 from model.flow import DISFlow
 from model.losses import warp
+from model.samples import Batch, Neighbours
 from tests.model.moving import MovingClip
 
 _STILL = Augmentation(flip=0.0, scale=(1.0, 1.0), shift=0.0, rotation=0.0, colour=0.0)
@@ -55,24 +56,24 @@ def test_to_tensor_is_channels_first_between_0_and_1() -> None:
 class TestBatch:
     def test_is_what_was_labelled(self) -> None:
         clip = MovingClip()
-        images, labels, weights = _batches(clip).batch(2)
-        assert images.shape == (2, 3, 48, 64)
-        assert labels.dtype == torch.int64
-        assert np.array_equal(labels[0].numpy(), clip.mask(0))
-        assert torch.equal(images[1], to_tensor(clip.read(0)))
-        assert torch.equal(weights, torch.ones(2, 48, 64))
+        batch = _batches(clip).batch(2)
+        assert batch.images.shape == (2, 3, 48, 64)
+        assert batch.labels.dtype == torch.int64
+        assert np.array_equal(batch.labels[0].numpy(), clip.mask(0))
+        assert torch.equal(batch.images[1], to_tensor(clip.read(0)))
+        assert torch.equal(batch.weights, torch.ones(2, 48, 64))
+        assert batch.indices == (0, 0)
 
     def test_every_labelled_frame_gets_its_turn(self) -> None:
         clip = MovingClip()
         batches = _batches(clip, {i: clip.mask(i) for i in (0, 4, 8)})
-        images, *_ = batches.batch(3)
-        assert len({float(image.sum()) for image in images}) == 3
+        assert sorted(batches.batch(3).indices) == [0, 4, 8]
 
     def test_is_reduced_to_the_training_size(self) -> None:
-        images, labels, _ = _batches(MovingClip(), max_pixels=48 * 64 // 4).batch(1)
-        assert images.shape == (1, 3, 24, 32)
-        assert labels.shape == (1, 24, 32)
-        assert set(labels.unique().tolist()) == {0, 1, 2}
+        batch = _batches(MovingClip(), max_pixels=48 * 64 // 4).batch(1)
+        assert batch.images.shape == (1, 3, 24, 32)
+        assert batch.labels.shape == (1, 24, 32)
+        assert set(batch.labels.unique().tolist()) == {0, 1, 2}
 
     def test_frames_without_a_label_are_left_out(self) -> None:
         clip = MovingClip()
@@ -85,19 +86,116 @@ class TestCarriedLabels:
         clip = MovingClip()
         batches = _batches(clip, {i: clip.mask(i) for i in (0, 11)})
         batches.carry_labels(100, lambda: False)
-        images, labels, weights = batches.batch(12, carried=1.0)
-        frames = {to_tensor(clip.read(i)).numpy().tobytes(): i for i in range(12)}
-        indices = [frames[image.numpy().tobytes()] for image in images]
-        assert sorted(indices) == list(range(12))
-        for index, mask, weight in zip(indices, labels.numpy(), weights.numpy(), strict=True):
+        batch = batches.batch(12, carried=1.0)
+        assert sorted(batch.indices) == list(range(12))
+        found = zip(
+            batch.indices, batch.images, batch.labels.numpy(), batch.weights.numpy(), strict=True
+        )
+        for index, image, mask, weight in found:
+            assert torch.equal(image, to_tensor(clip.read(index)))
             right = mask == clip.mask(index)
             assert right.mean() > 0.9
             assert weight[right].mean() > weight[~right].mean() if not right.all() else True
 
     def test_none_are_drawn_where_none_were_carried(self) -> None:
-        _, labels, weights = _batches(MovingClip()).batch(3, carried=1.0)
-        assert np.array_equal(labels[2].numpy(), MovingClip().mask(0))
-        assert bool((weights == 1).all())
+        batches = _batches(MovingClip())
+        batch = batches.batch(3, carried=1.0)
+        assert not batches.carries
+        assert np.array_equal(batch.labels[2].numpy(), MovingClip().mask(0))
+        assert bool((batch.weights == 1).all())
+
+
+class TestNeighbours:
+    def _both(self, how: Augmentation = _STILL, **labels: int) -> tuple[Batch, Neighbours]:
+        clip = MovingClip()
+        keys = labels or {"first": 0, "last": 11}
+        batches = ClipBatches(
+            clip, {i: clip.mask(i) for i in keys.values()}, 3, flow=DISFlow(),
+            max_pixels=48 * 64, augmentation=how, rng=np.random.default_rng(1),
+        )  # fmt: skip
+        batches.carry_labels(100, lambda: False)
+        batch = batches.batch(12, carried=1.0)
+        beside = batches.neighbours(batch)
+        assert beside is not None
+        return batch, beside
+
+    def test_are_those_nearer_to_a_labelled_frame(self) -> None:
+        clip = MovingClip()
+        batch, beside = self._both()
+        for index, image in zip(batch.indices, beside.images, strict=True):
+            nearer = {0: 1, 11: 10}.get(index, index - 1 if index <= 5 else index + 1)
+            assert torch.equal(image, to_tensor(clip.read(nearer)))
+
+    def test_bring_the_labels_that_they_have(self) -> None:
+        clip = MovingClip()
+        batch, beside = self._both()
+        where = batch.indices.index(1)
+        assert np.array_equal(beside.labels[where].numpy(), clip.mask(0))
+        assert bool((beside.weights[where] == 1).all())
+        assert bool((beside.weights[batch.indices.index(4)] < 1).any())
+
+    def test_have_no_labels_where_none_were_carried(self) -> None:
+        batches = _batches(MovingClip())
+        beside = batches.neighbours(batches.batch(1))
+        assert beside is not None
+        assert bool((beside.labels == 255).all())
+        assert not bool(beside.weights.any())
+
+    def test_move_as_the_batch_and_the_flow_with_them(self) -> None:
+        """A strong change: the frame beside, looked up along the flow, is still the batch's."""
+        how = Augmentation(flip=1.0, scale=(0.7, 0.7), rotation=20.0, shift=0.1, colour=0.0)
+        batch, beside = self._both(how)
+        moves = beside.seen & (beside.flow.norm(dim=-1) > 0.7)
+        assert 0.2 < float(beside.seen.float().mean()) < 0.8
+        along, stays = (
+            (warp(beside.images, flow) - batch.images).abs().mean(dim=1)[moves].mean()
+            for flow in (beside.flow, torch.zeros_like(beside.flow))
+        )
+        assert along < 0.8 * stays
+
+    def test_have_colours_of_their_own(self) -> None:
+        how = Augmentation(scale=(1.0, 1.0), shift=0.0, rotation=0.0, colour=0.2)
+        batch, beside = self._both(how)
+        gains = beside.images.mean(dim=(2, 3)) / batch.images.mean(dim=(2, 3))
+        assert float((gains - 1).abs().max()) > 0.02
+
+    @pytest.mark.parametrize("aside", ["neighbours", "pair"])
+    def test_change_nothing_about_the_batches_to_come(self, aside: str) -> None:
+        clip, how = MovingClip(), Augmentation()
+        plain, asked = (
+            ClipBatches(
+                clip, {i: clip.mask(i) for i in (0, 6)}, 3, flow=DISFlow(), max_pixels=48 * 64,
+                augmentation=how, rng=np.random.default_rng(2),
+            )
+            for _ in range(2)
+        )  # fmt: skip
+        for _ in range(3):
+            first, second = plain.batch(2), asked.batch(2)
+            assert torch.equal(first.images, second.images)
+            if aside == "pair":
+                asked.pair()
+            else:
+                asked.neighbours(second)
+
+    def test_go_on_as_from_where_chance_stood(self) -> None:
+        clip = MovingClip()
+        batches = ClipBatches(
+            clip, {0: clip.mask(0)}, 3, flow=DISFlow(), max_pixels=48 * 64,
+            augmentation=Augmentation(), rng=np.random.default_rng(2),
+        )  # fmt: skip
+        batch = batches.batch(2)
+        batches.neighbours(batch)
+        stood = batches.chance()
+        first = batches.neighbours(batch)
+        batches.set_chance(stood)
+        second = batches.neighbours(batch)
+        assert first is not None
+        assert second is not None
+        assert torch.equal(first.images, second.images)
+
+    def test_one_frame_has_none(self) -> None:
+        batches = _batches(MovingClip(frames=1))
+        assert batches.neighbours(batches.batch(1)) is None
 
 
 class TestPair:
@@ -119,11 +217,9 @@ class TestPair:
             clip, {0: clip.mask(0)}, 3, flow=DISFlow(), max_pixels=48 * 64, augmentation=how,
             rng=np.random.default_rng(1),
         )  # fmt: skip
-        batches.carry_labels(100, lambda: False)
         for _ in range(3):
             pair = batches.pair()
             assert pair is not None
-            assert pair.labels is not None
             seen = pair.seen_forward[0]
             assert 0.2 < float(seen.float().mean()) < 0.8
             moves = seen & (pair.forward[0].norm(dim=-1) > 0.7)
@@ -133,9 +229,6 @@ class TestPair:
                 for flow in (pair.forward, still)
             )
             assert along < 0.8 * stays
-            yellow = pair.images[:, 0] - pair.images[:, 2] > 0.3
-            labelled = pair.labels != 255
-            assert ((pair.labels == 1) == yellow)[labelled].float().mean() > 0.95
 
     def test_each_has_colours_of_its_own(self) -> None:
         clip = MovingClip(frames=2)
@@ -157,24 +250,6 @@ class TestPair:
         assert second is not None
         assert torch.equal(first.forward, second.forward)
         assert torch.equal(first.images, second.images)
-
-    def test_carried_labels_come_with_the_frames(self) -> None:
-        clip = MovingClip()
-        batches = _batches(clip, {0: clip.mask(0)})
-        pair = batches.pair()
-        assert pair is not None
-        assert pair.labels is None
-        told = iter([False, True])
-        batches.carry_labels(100, lambda: next(told))
-        for _ in range(4):
-            pair = batches.pair()
-            assert pair is not None
-            assert pair.labels is not None
-            assert pair.weights is not None
-            assert torch.equal(pair.images[0], to_tensor(clip.read(0)))
-            assert np.array_equal(pair.labels[0].numpy(), clip.mask(0))
-            assert bool((pair.weights[0] == 1).all())
-            assert (pair.labels[1].numpy() == clip.mask(1)).mean() > 0.9
 
     def test_one_frame_has_no_neighbour(self) -> None:
         assert _batches(MovingClip(frames=1)).pair() is None

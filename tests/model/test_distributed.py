@@ -29,7 +29,7 @@ with joined() as place:
     network = build("compact", 3, widths=[8, 8, 8, 8])
     clip, told = MovingClip(), []
     keys = {index: clip.mask(index) for index in (0, 6, 11)}
-    settings = FinetuneSettings(epochs=2, steps_per_epoch=3, consistency_every=2)
+    settings = FinetuneSettings(epochs=2, steps_per_epoch=3)
     settings = replace(settings, device=place.device)
     report = finetune(
         network, clip, keys, flow=DISFlow("ultrafast"), settings=settings, progress=told.append

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from model.losses import (
     bootstrapped_cross_entropy,
+    consensus,
     cross_entropy,
     dice,
     flow_consistency,
@@ -252,3 +253,69 @@ class TestFlowConsistency:
         assert before.grad.any()
         assert after.grad is not None
         assert after.grad.any()
+
+
+class TestConsensus:
+    """Frames t and u of 6 × 12; t's pixels are found two to the right in u."""
+
+    def _views(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        own = 4 * torch.randn(1, 3, 6, 12, generator=torch.Generator().manual_seed(2))
+        flow = torch.zeros(1, 6, 12, 2)
+        flow[..., 0] = 2
+        seen = torch.ones(1, 6, 12, dtype=torch.bool)
+        seen[..., 10:] = False
+        return own, own.roll(2, dims=3), flow, seen
+
+    def _no_labels(self) -> tuple[Tensor, Tensor]:
+        return torch.full((1, 6, 12), 255), torch.zeros(1, 6, 12)
+
+    def test_is_the_formula(self) -> None:
+        generator = torch.Generator().manual_seed(3)
+        own, other = (torch.randn(1, 2, 1, 1, generator=generator) for _ in range(2))
+        label, none = torch.tensor([[[1]]]), torch.tensor([[[255]]])
+        trust = torch.full((1, 1, 1), 0.5)
+        still, seen = torch.zeros(1, 1, 1, 2), torch.ones(1, 1, 1, dtype=torch.bool)
+        loss = consensus(
+            own, other, still, seen, (label, trust), (none, trust), rely=0.4, sharpness=2.0
+        )
+        p, q = own.softmax(1).flatten(), other.softmax(1).flatten()
+        agreed = (0.2 * torch.tensor([0.0, 1.0]) + 0.8 * p + q).square()
+        expected = -(agreed / agreed.sum() * p.log()).sum()
+        assert float(loss) == pytest.approx(float(expected))
+
+    def test_what_moves_with_the_flow_agrees(self) -> None:
+        own, other, flow, seen = self._views()
+        none = self._no_labels()
+        along = consensus(own, other, flow, seen, none, none)
+        stays = consensus(own, other, torch.zeros_like(flow), seen, none, none)
+        assert float(along) < 0.5 * float(stays)
+
+    def test_labels_decide_between_the_two_as_far_as_they_are_trusted(self) -> None:
+        own, flow, seen = torch.zeros(1, 3, 6, 12), *self._views()[2:]
+        labels, none = torch.full((1, 6, 12), 2), self._no_labels()
+        pulls = []
+        for trust in (0.0, 0.5, 1.0):
+            logits = own.clone().requires_grad_()
+            known = (labels, torch.full((1, 6, 12), trust))
+            consensus(logits, own, flow, seen, none, known).backward()
+            assert logits.grad is not None
+            pulls.append(float(-logits.grad[:, 2].sum()))
+        assert pulls[0] == pytest.approx(0.0, abs=1e-7)
+        assert 0 < pulls[1] < pulls[2]
+
+    def test_is_taught_by_the_frame_beside_and_teaches_it_nothing(self) -> None:
+        own, other, flow, seen = self._views()
+        other = other.flip(1).requires_grad_()
+        own, none = own.requires_grad_(), self._no_labels()
+        consensus(own, other, flow, seen, none, none).backward()
+        assert own.grad is not None
+        assert own.grad.any()
+        assert not own.grad[~seen[:, None].expand_as(own)].any()
+        assert other.grad is None
+
+    def test_nothing_in_sight_is_zero_and_can_be_differentiated(self) -> None:
+        own, other, flow, seen = self._views()
+        own, none = own.requires_grad_(), self._no_labels()
+        loss = consensus(own, other, flow, torch.zeros_like(seen), none, none)
+        loss.backward()
+        assert float(loss.detach()) == 0.0

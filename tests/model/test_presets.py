@@ -49,7 +49,6 @@ def test_an_unknown_preset_is_refused() -> None:
         ({"hardest": 0.0}, "hardest must be above 0, to 1; not 0.0"),
         ({"dice": -1.0}, "dice must be 0 or more"),
         ({"patience": -1}, "patience must be 0 or more"),
-        ({"consistency_every": 0}, "consistency_every must be 1 or more"),
         ({"class_balance": 1.5}, "class_balance must be 0 to 1"),
         ({"self_training": -0.5}, "self_training must be 0 to 1"),
         ({"optimizer": "lion"}, "one of muon, adamw, sgd, not 'lion'"),
