@@ -80,6 +80,8 @@ class SpotRules:
         large: Least size where they are.
         end_share: `share` for the two outermost key frames, predicted from one side only.
         end_large: `large` for those.
+        clear_closer: `closer` from which, and
+        clear_alike: `alike` from which these two are held to `share` and `large` as others are.
     """
 
     share: float = 0.55
@@ -90,6 +92,8 @@ class SpotRules:
     large: float = 0.003
     end_share: float = 0.7
     end_large: float = 0.01
+    clear_closer: float = 0.9
+    clear_alike: float = 0.7
 
 
 def find_spots(
@@ -131,11 +135,10 @@ def spots_of(
     )
     neighbours = [other for other in around if other is not None]
     is_end = len(neighbours) < 2
-    least = rules.end_share if is_end else rules.share
     candidates = [
         candidate
         for region in _regions(mask, result.mask, rules)
-        if (candidate := _Candidate.of(region, result)).share >= least
+        if (candidate := _Candidate.of(region, result)).share >= rules.share
         and candidate.other != candidate.label
     ]
     colours: Colours | None = None
@@ -150,12 +153,17 @@ def spots_of(
             continue
         size = int(inside.sum())
         # A confident prediction matched the colours of every pixel; any other has to be checked.
-        if result.confidence[window][inside].mean() < rules.confidence:
-            if not whole or size < (rules.end_large if is_end else rules.large) * mask.size:
-                continue
+        sure = bool(result.confidence[window][inside].mean() >= rules.confidence)
+        if not sure and not (whole and size >= rules.large * mask.size):
+            continue
+        if is_end or not sure:
             colours = colours or Colours(index, neighbours, keys, source)
             closer, alike = colours.compare(window, inside, other, label)
-            if closer < rules.closer or alike < rules.alike:
+            if not sure and (closer < rules.closer or alike < rules.alike):
+                continue
+            clear = closer >= rules.clear_closer and alike >= rules.clear_alike
+            large = sure or size >= rules.end_large * mask.size
+            if is_end and not clear and not (large and share >= rules.end_share):
                 continue
         named[window] |= inside
         box = (window[1].start, window[0].start, window[1].stop, window[0].stop)

@@ -7,7 +7,7 @@ import pytest
 from model.blend import FrameResult
 from model.flow import DISFlow
 from model.quality import reverse_test
-from model.spots import Spot, find_spots, spots_of, without_echoes
+from model.spots import Spot, SpotRules, find_spots, spots_of, without_echoes
 from tests.model.drifting import HEIGHT, WIDTH, Drifting
 
 
@@ -89,6 +89,15 @@ def test_small_regions_count_only_where_the_prediction_is_sure(side, confidence,
     predicted = _predicted(keys[4], confidence)
     keys[4][60 : 60 + side, 2 : 2 + side] = 1
     assert len(spots_of(predicted, keys, clip)) == found
+
+
+@pytest.mark.parametrize(("rules", "found"), [(SpotRules(), 1), (SpotRules(clear_alike=1.01), 0)])
+def test_small_regions_of_the_outermost_key_frames_count_where_colours_are_clear(rules, found):
+    clip = Framed()
+    keys = clip.keys(4, 8)
+    predicted = _predicted(keys[4], confidence=0.1)
+    keys[4][60:86, 2:28] = 1
+    assert len(spots_of(predicted, keys, clip, rules)) == found
 
 
 def test_what_became_one_with_its_surroundings_is_found(clip):
