@@ -16,6 +16,7 @@ from backend.metrics import render_metrics
 from backend.schema import trouble
 from backend.settings import Settings, load_settings
 from backend.status import status_of
+from backend.status_page import status_page
 
 __all__ = ["create_app"]
 
@@ -101,7 +102,12 @@ def _own_routes(app: Flask, hooks: Hooks, settings: Settings) -> None:
     def status() -> Response:
         wanted = request.args.get("project")
         only = project_id_of(wanted) if wanted else None
-        return jsonify(status_of(hooks.store, settings, only))
+        told = status_of(hooks.store, settings, only)
+        # Programs ask for anything or for JSON, browsers for a page.
+        page = request.accept_mimetypes.best == "text/html"
+        answer = Response(status_page(told), mimetype="text/html") if page else jsonify(told)
+        answer.vary.add("Accept")
+        return answer
 
     @app.get("/metrics")
     def metrics() -> Response:

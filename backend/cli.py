@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -222,6 +223,10 @@ def _expected() -> tuple[type[Exception], ...]:
 def main() -> None:
     """Entry point of the ``maskloop`` command: every expected error is one plain sentence."""
     wait_passively()
+    for stream in (sys.stdout, sys.stderr):
+        # Names of clips and labels are any text, and terminals of some locales know few letters.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except _expected() as error:

@@ -18,7 +18,7 @@ from gunicorn.app.base import BaseApplication
 from backend.app import create_app
 from backend.children import die_with_parent
 from backend.settings import Settings, SettingsError
-from backend.startup import check_settings, misspelt
+from backend.startup import check_port, check_settings, misspelt
 from backend.store import Store
 from backend.threads import wait_passively
 
@@ -132,6 +132,7 @@ def serve(settings: Settings) -> int:
     settings.require_label_studio()
     # What no restart of a process mends ends the service before it begins.
     check_settings(settings)
+    check_port(settings)
     if not settings.database_url:
         Store(settings.resolved_database_url).close()
     if settings.device != "cpu":

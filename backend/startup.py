@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
+import time
 from difflib import get_close_matches
+from errno import errorcode
 from pathlib import Path
 
 from pydantic import AliasChoices
@@ -13,9 +16,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from backend.settings import Settings, SettingsError
 
-__all__ = ["check_settings", "misspelt"]
+__all__ = ["check_port", "check_settings", "misspelt"]
 
 _PREFIX = "MASKLOOP_"
+_PORT_ATTEMPTS = 21
+_PORT_PAUSE = 0.5
 
 
 def check_settings(settings: Settings) -> None:
@@ -46,6 +51,31 @@ def check_settings(settings: Settings) -> None:
             get_flow(settings.flow)
         except (ValueError, ImportError) as error:
             raise SettingsError(f"MASKLOOP_FLOW: {error}.") from None
+
+
+def check_port(settings: Settings) -> None:
+    """Refuse an address on which nothing can listen: the web process would be started for ever.
+
+    A service that was killed may still be letting go of it, so it is tried for some seconds.
+
+    Raises:
+        SettingsError: With what to choose anew.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    for attempt in range(1, _PORT_ATTEMPTS + 1):
+        try:
+            socket.create_server((settings.host, settings.port), family=family).close()
+            return
+        except OSError as error:
+            if attempt == _PORT_ATTEMPTS:
+                code = error.errno or 0  # The error's own text repeats the address.
+                reason = os.strerror(code) if code in errorcode else str(error)
+                raise SettingsError(
+                    f"Nothing can listen on port {settings.port} of {settings.host!r}: {reason}. "
+                    "If another program is there, choose another PORT (maskloop serve --port); "
+                    "MASKLOOP_HOST must be an address of this machine."
+                ) from None
+            time.sleep(_PORT_PAUSE)
 
 
 def misspelt() -> list[str]:

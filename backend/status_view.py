@@ -26,7 +26,9 @@ def show_status(status: dict[str, Any], console: Console) -> None:
         console.print(f"[red]{escape(status['error'])}[/]")
     if not status["projects"]:
         console.print("No project yet: connect one in Label Studio, or run 'maskloop init'.")
-    for project in status["projects"]:
+    for index, project in enumerate(status["projects"]):
+        if index:
+            console.print()
         _show_project(project, console)
 
 

@@ -226,6 +226,20 @@ def test_status_and_metrics_tell_the_state(service: Service) -> None:
     assert 'maskloop_round_share{project="1",step="finetune"} 0.5' in text
 
 
+def test_a_browser_gets_the_status_as_a_page(service: Service) -> None:
+    problem = "Task 9: <script>alert(1)</script> [bold]"
+    service.store.ring(1, title="A <b>street</b>", problems=[problem])
+    browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+    answer = service.client.get("/status?project=1", headers=browser)
+    assert answer.mimetype == "text/html"
+    assert "Project 1: A &lt;b&gt;street&lt;/b&gt;</span>, model version none yet" in answer.text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; [bold]" in answer.text
+    assert "<script" not in answer.text
+    for accept in ("*/*", "application/json"):
+        answer = service.client.get("/status", headers={"Accept": accept})
+        assert answer.json["projects"][0]["problems"] == [problem]
+
+
 @pytest.fixture
 def guarded(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

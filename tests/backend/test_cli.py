@@ -83,6 +83,18 @@ def test_status_for_people_and_for_machines(tmp_path) -> None:
     assert json.loads(told.stdout)["projects"][0]["labelled"] == 1
 
 
+def test_names_are_shown_also_where_the_locale_knows_few_letters(tmp_path) -> None:
+    state = tmp_path / "my stäte"
+    settings = load_settings(model_dir=state)
+    store = Store(settings.resolved_database_url)
+    store.ring(3, title="Straße 街")
+    store.close()
+    few = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "HOME": "/nonexistent"}
+    shown = maskloop("status", cwd=tmp_path, MODEL_DIR=str(state), **few)
+    assert shown.returncode == 0
+    assert "Stra\\xdfe" in shown.stdout
+
+
 def test_status_before_anything(tmp_path) -> None:
     shown = maskloop("status", cwd=tmp_path)
     assert shown.returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from backend.processes import run_web, run_worker, serve
 from backend.schema import StoreError
 from backend.settings import Settings, SettingsError, load_settings
-from backend.startup import check_settings, misspelt
+from backend.startup import check_port, check_settings, misspelt
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +95,19 @@ def test_a_store_of_a_newer_maskloop_stops_the_start(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(StoreError, match="newer Maskloop"):
         serve(settings)
+
+
+def test_a_port_that_is_taken_stops_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.startup._PORT_PAUSE", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsError, match=rf"port {port} of '127\.0\.0\.1': Address already"):
+            serve(settings_of(tmp_path, host="127.0.0.1", port=port))
+    check_port(settings_of(tmp_path, host="127.0.0.1", port=port))
+    with pytest.raises(SettingsError, match="MASKLOOP_HOST must be an address of this machine"):
+        check_port(settings_of(tmp_path, host="203.0.113.7"))
 
 
 def test_names_that_are_nearly_those_of_settings_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
