@@ -203,7 +203,7 @@ BEYOND = Law(level=0.30, slope=0.73, doubt=1.11, distance=0.28)
 """With key frames on one side only: the probabilities say little there."""
 
 
-DISSENT = (-0.32, 1.18)
+DISSENT = (-0.32, 1.17)
 """Level and slope of the log-odds of a frame's error by `Signals.dissent`, beyond key frames."""
 
 
