@@ -2,84 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import cv2
 import numpy as np
 import pytest
 
-from backend.artifacts import Artifacts
-from backend.formats import decode, encode
+from backend.formats import encode
 from backend.labelconfig import make_label_config, parse_label_config
 from backend.roundfiles import RoundFiles
 from backend.rounds import (
-    ClipFailedError,
-    NothingToServeError,
-    RoundRunner,
-    _failure,
     make_version,
 )
-from backend.settings import load_settings
 from backend.status import status_of
-from backend.store import Store
 from backend.studio import StudioError
-from backend.tables import Round
-from model.checkpoint import load_checkpoint
-from model.synthetic import render_clip
 from selection.clicks import boundary_clicks
-from tests.backend.played_studio import Folder, PlayedStudio
-
-FRAMES = 12
-
-
-class Scene:
-    def __init__(self, folder: Path, **settings: object) -> None:
-        self.clip = render_clip(FRAMES, (96, 72), seed=3)
-        for index in range(FRAMES):
-            path = folder / "media" / "toy" / f"{index:05d}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(path), self.clip.read(index)[..., ::-1])
-        chosen = {"finetune_seconds": 1, "budget": 3, "method": "flow", **settings}
-        self.settings = load_settings(model_dir=folder / "state", **chosen)
-        self.store = Store(self.settings.resolved_database_url)
-        self.artifacts = Artifacts(self.settings.model_dir / "projects")
-        self.studio = PlayedStudio(self.clip, folder)
-        self.media = Folder(folder / "media")
-        self.store.ring(1)
-
-    @property
-    def runner(self) -> RoundRunner:
-        """A runner as a restarted worker has it: it remembers nothing."""
-        return RoundRunner(
-            self.store, self.artifacts, self.studio, self.media, self.settings  # type: ignore[arg-type]
-        )  # fmt: skip
-
-    def round(self) -> Round:
-        row = self.store.start_round(1, make_version(1), "me")
-        self.runner.run(row)
-        done = self.store.round(row.id)
-        assert done is not None
-        return done
-
-    def mask(self, index: int) -> np.ndarray:
-        """The published mask of a frame."""
-        config = parse_label_config(self.studio.config)
-        result = self.studio.prediction(index)["result"]
-        return decode(result, config, self.clip.mask(index).shape)
-
-    def miou(self, indices: list[int]) -> float:
-        """Of the published masks, over these frames and the classes that occur."""
-        pairs = [(self.mask(i), self.clip.mask(i)) for i in indices]
-        scores = []
-        for label in range(len(self.clip.class_names)):
-            union = sum(int(((a == label) | (b == label)).sum()) for a, b in pairs)
-            both = sum(int(((a == label) & (b == label)).sum()) for a, b in pairs)
-            if union:
-                scores.append(both / union)
-        return float(np.mean(scores))
-
-    def accuracy(self, indices: list[int]) -> float:
-        return float(np.mean([(self.mask(i) == self.clip.mask(i)).mean() for i in indices]))
+from tests.backend.played_rounds import FRAMES, Scene, add_second_clip
 
 
 @pytest.fixture
@@ -280,113 +215,6 @@ def test_another_preset_works_on_a_clip_again(scene: Scene) -> None:
     assert clip.reused_from is None
 
 
-def add_second_clip(scene: Scene) -> None:
-    """A clip of the first two pictures, its first frame labelled."""
-    for index in (0, 1):
-        data = {"image": f"other/{index:05d}.png", "clip": "other", "frame": index}
-        scene.studio.task_rows[200 + index] = {"id": 200 + index, "data": data, "annotations": []}
-        path = scene.media.folder / "other" / f"{index:05d}.png"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes((scene.media.folder / "toy" / f"{index:05d}.png").read_bytes())
-    scene.studio.label(0)
-    annotations = scene.studio.task_rows[100]["annotations"]
-    scene.studio.task_rows[200]["annotations"] = annotations
-    scene.studio.task_rows[100]["annotations"] = []
-
-
-def test_a_missing_picture_spoils_its_clip_only_which_is_tried_again(scene: Scene) -> None:
-    add_second_clip(scene)
-    scene.studio.label(5)
-    scene.round()
-    before = scene.mask(8)
-    (scene.media.folder / "toy/00003.png").unlink()
-    scene.studio.label(6)
-    row = scene.round()
-    np.testing.assert_array_equal(scene.mask(8), before)
-    assert scene.studio.version == row.version
-    project = scene.store.project(1)
-    assert project is not None
-    assert project.error is not None
-    assert "00003.png" in project.error
-    assert scene.store.pending(1)[0] == 1  # the label of frame 6 still counts as new
-    path = scene.media.folder / "toy/00003.png"
-    cv2.imwrite(str(path), scene.clip.read(3)[..., ::-1])
-    scene.round()
-    assert scene.store.pending(1) == (0, 0)
-    project = scene.store.project(1)
-    assert project is not None
-    assert project.error is None
-
-
-def test_when_every_clip_fails_nothing_is_published(scene: Scene) -> None:
-    scene.studio.label(5)
-    first = scene.round()
-    (scene.media.folder / "toy/00003.png").unlink()
-    scene.studio.label(6)
-    row = scene.store.start_round(1, make_version(1), "me")
-    with pytest.raises(ClipFailedError, match=r"00003\.png"):
-        scene.runner.run(row)
-    assert scene.studio.version == first.version
-
-
-def test_a_damaged_network_is_named_and_the_one_before_it_used(tmp_path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    scene = Scene(tmp_path, method="network")
-    rows = []
-    for index in (5, 9):
-        scene.studio.label(index)
-        rows.append(scene.round())
-    folder = scene.artifacts.path(f"1/rounds/{rows[1].version}/networks")
-    (damaged,) = folder.glob("*.pt")
-    damaged.write_bytes(damaged.read_bytes()[:100])
-    scene.studio.label(2)
-    row = scene.round()
-    notes = row.figures["fits"]["toy"]["notes"]
-    assert any(damaged.name in note for note in notes)
-    (network,) = scene.artifacts.path(f"1/rounds/{row.version}/networks").glob("*.pt")
-    _, metadata = load_checkpoint(network)
-    assert metadata["parent"] == rows[0].version
-    scene.store.close()
-
-
-def test_a_label_that_cannot_be_read_is_named_and_the_others_count(scene: Scene) -> None:
-    scene.studio.label(5)
-    scene.studio.label(2)
-    scene.studio.task_rows[102]["annotations"][0]["result"][0]["value"]["rle"] = [1, 2, 3]
-    row = scene.round()
-    assert row.labels == 1
-    project = scene.store.project(1)
-    assert project is not None
-    assert any("task 102" in problem for problem in project.problems)
-
-
-def test_pictures_that_were_replaced_are_read_anew_when_a_person_says_so(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scene.studio.label(5)
-    scene.round()
-    read: list[str] = []
-    monkeypatch.setattr(
-        scene.media,
-        "image",
-        lambda url, task_id=None: read.append(url) or Folder.image(scene.media, url, task_id),
-    )
-    assert scene.round().figures["refreshes"] == 0
-    assert set(read) == {"toy/00005.png"}  # for the label's size; nothing has changed
-    read.clear()
-    scene.store.set_project(1, refreshes=1)
-    row = scene.round()
-    assert row.figures["refreshes"] == 1
-    assert {url.partition("#")[2] for url in read} == {"maskloop-edition=1"}
-
-
-def test_a_configuration_that_cannot_be_served_stops_the_round_with_a_sentence(scene) -> None:
-    scene.studio.config = "<View/>"
-    row = scene.store.start_round(1, make_version(1), "me")
-    with pytest.raises(NothingToServeError, match="Image"):
-        scene.runner.run(row)
-
-
 def test_a_label_added_to_the_configuration_keeps_classes_apart(scene: Scene) -> None:
     scene.studio.label(5)
     scene.round()
@@ -417,12 +245,6 @@ def test_a_round_notes_its_terms_and_a_clip_that_failed_under_them_is_tried_agai
     assert project is not None
     assert project.terms == row.figures["terms"] != first.figures["terms"]
     assert scene.store.pending(1) == (1, 0)
-
-
-def test_of_many_clips_that_failed_a_few_are_told() -> None:
-    sentence = _failure({f"c{i}": "Its picture is gone." for i in range(9)})
-    assert sentence.count("tried again: Its picture is gone. ") == 3
-    assert sentence.endswith("So it is with 6 more clips.")
 
 
 def test_with_the_network_the_checkpoint_is_kept_and_warms_the_next_round(tmp_path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.backend.test_rounds import FRAMES, Scene
+from tests.backend.played_rounds import FRAMES, Scene
 
 
 @pytest.fixture

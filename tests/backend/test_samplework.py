@@ -17,7 +17,7 @@ from backend.roundfiles import RoundFiles
 from backend.status import status_of
 from backend.status_view import show_status
 from backend.tables import Round
-from tests.backend.test_rounds import FRAMES, Scene
+from tests.backend.played_rounds import FRAMES, Scene
 
 SIZE = (72, 96)
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from backend.jobs import Foreman
 from backend.retention import kept_versions
 from backend.versions import VersionError, go_back, list_versions, show_versions
-from tests.backend.test_rounds import Scene
+from tests.backend.played_rounds import Scene
 
 
 @pytest.fixture

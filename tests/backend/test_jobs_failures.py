@@ -1,0 +1,214 @@
+"""What happens when a round, Label Studio or the disk fails; the latter two are played."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from backend.studio import StudioError
+from tests.backend.played_foreman import Scene
+
+
+@pytest.fixture
+def scene(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scene = Scene(tmp_path)
+    yield scene
+    scene.store.close()
+    scene.foreman.queue.huey.storage.close()
+
+
+@pytest.fixture
+def ordered(scene: Scene) -> Scene:
+    """A scene whose tasks were ordered by a first round."""
+    scene.consider()
+    scene.consider(after=5)
+    assert scene.rounds == 1
+    return scene
+
+
+def test_a_silent_label_studio_is_asked_again_later_and_nothing_is_lost(ordered: Scene) -> None:
+    ordered.studio.down = StudioError("Label Studio does not answer at http://ls")
+    ordered.consider(ring=True)
+    project = ordered.store.project(1)
+    assert project is not None
+    assert project.error == "Label Studio does not answer at http://ls"
+    ordered.studio.down = None
+    for task in (4, 5, 6):
+        ordered.studio.label(task)
+    ordered.consider()
+    assert ordered.rounds == 1  # pausing
+    ordered.consider(after=30)
+    assert ordered.rounds == 2
+    project = ordered.store.project(1)
+    assert project is not None
+    assert project.error is None
+
+
+def test_what_went_wrong_is_not_told_for_longer_than_it_is_so(ordered: Scene) -> None:
+    def error() -> str | None:
+        project = ordered.store.project(1)
+        assert project is not None
+        return project.error
+
+    ordered.studio.down = StudioError("Label Studio does not answer")
+    ordered.consider(ring=True)
+    assert error() == "Label Studio does not answer"
+    ordered.studio.down = None
+    ordered.consider(ring=True)
+    assert error() is None
+    # What is wrong with a clip stays said while other things come and go.
+    (row,) = ordered.store.rounds(1)
+    ordered.store.finish_round(row.id, {}, failure="Clip 'a' has frames of two sizes")
+    ordered.studio.down = StudioError("Label Studio does not answer")
+    ordered.consider(ring=True)
+    ordered.studio.down = None
+    ordered.consider(ring=True)
+    assert error() == "Clip 'a' has frames of two sizes"
+
+
+def test_a_round_that_label_studio_interrupts_goes_on_later(ordered: Scene) -> None:
+    ordered.runner.failure = StudioError("gone for lunch")
+    ordered.store.ring(1, train_now=True)
+    ordered.studio.label(4)
+    ordered.consider()
+    unfinished = ordered.store.unfinished_round(1)
+    assert unfinished is not None
+    ordered.runner.failure = None
+    ordered.consider(after=30)
+    assert ordered.runner.ran[-1] == ordered.runner.ran[-2]
+    assert ordered.store.unfinished_round(1) is None
+
+
+def test_a_round_that_always_fails_is_given_up_and_says_why(ordered: Scene) -> None:
+    ordered.runner.failure = ValueError("the clip is too small")
+    ordered.studio.label(4)
+    ordered.store.ring(1, train_now=True)
+    for _ in range(7):
+        ordered.consider(after=1000)
+    last = [row for row in ordered.store.rounds(1) if row.state == "failed"]
+    assert [row.error for row in last] == ["the clip is too small"]
+    project = ordered.store.project(1)
+    assert project is not None
+    assert project.error == "the clip is too small"
+
+
+def test_after_a_failure_a_new_bell_is_heard_at_once(ordered: Scene) -> None:
+    ordered.runner.failure = ValueError("no")
+    ordered.studio.label(4)
+    ordered.store.ring(1, train_now=True)
+    ordered.consider()
+    ran = ordered.rounds
+    ordered.consider()
+    assert ordered.rounds == ran
+    ordered.runner.failure = None
+    time.sleep(0.01)
+    ordered.consider(ring=True)
+    assert ordered.rounds == ran + 1
+
+
+def test_a_round_of_a_dead_worker_is_taken_up_at_once(ordered: Scene) -> None:
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    row = ordered.store.start_round(
+        1, lambda number: f"v{number}", f"{socket.gethostname()}:{done.pid}"
+    )
+    ordered.consider()
+    assert ordered.runner.ran[-1] == row.version
+    again = ordered.store.round(row.id)
+    assert again is not None
+    assert again.state == "done"
+
+
+def test_a_round_of_a_living_worker_is_left_alone(ordered: Scene) -> None:
+    ordered.store.start_round(
+        1, lambda number: f"v{number}", f"{socket.gethostname()}:{os.getppid()}"
+    )
+    ran = ordered.rounds
+    ordered.consider()
+    assert ordered.rounds == ran
+
+
+def test_a_project_that_never_was_is_forgotten_at_once(scene: Scene) -> None:
+    scene.studio.gone = True
+    scene.consider(ring=True)
+    assert scene.store.projects() == []
+    scene.consider()
+
+
+def test_a_deleted_project_is_kept_for_days_in_case_the_token_is_wrong(ordered: Scene) -> None:
+    kept = ordered.runner.artifacts.path("1/rounds/v/masks/1.png")
+    ordered.runner.artifacts.write_mask("1/rounds/v/masks/1.png", np.ones((2, 2), np.uint8))
+    ordered.studio.gone = True
+    ordered.consider(ring=True)
+    project = ordered.store.project(1)
+    assert project is not None
+    assert project.error is not None
+    assert "LABEL_STUDIO_API_KEY" in project.error
+    ordered.studio.gone = False
+    ordered.consider(ring=True)
+    project = ordered.store.project(1)
+    assert project is not None
+    assert project.gone_at is None
+    ordered.studio.gone = True
+    ordered.consider(ring=True)
+    assert kept.exists()
+    ordered.store.set_project(1, gone_at=time.time() - 8 * 86_400)
+    ordered.consider(ring=True)
+    assert ordered.store.projects() == []
+    assert not kept.exists()
+
+
+def test_a_full_disk_is_told_and_the_round_goes_on_when_there_is_room(ordered: Scene) -> None:
+    ordered.runner.failure = OSError(errno.ENOSPC, "No space left on device")
+    ordered.studio.label(4)
+    ordered.store.ring(1, train_now=True)
+    for _ in range(7):  # more often than a round is tried that fails by itself
+        ordered.consider(after=1000)
+    row = ordered.store.unfinished_round(1)
+    assert row is not None
+    project = ordered.store.project(1)
+    assert project is not None
+    assert project.error is not None
+    assert project.error.startswith("MODEL_DIR (")
+    assert "No space left on device" in project.error
+    ordered.runner.failure = None
+    ordered.consider(after=1000)
+    done = ordered.store.round(row.id)
+    assert done is not None
+    assert done.state == "done"
+
+
+def test_a_store_that_cannot_be_written_does_not_end_the_worker(
+    ordered: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*args: object, **values: object) -> None:
+        raise OperationalError("UPDATE", {}, Exception("database or disk is full"))
+
+    ordered.store.ring(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(ordered.store, "set_project", full)
+        patch.setattr(ordered.store, "fail_project", full)
+        ordered.consider()
+    assert "project 1: The store can't be used: database or disk is full." in caplog.text
+
+
+def test_a_job_that_was_lost_is_found_again(ordered: Scene, monkeypatch) -> None:
+    ordered.foreman.queue.huey.flush()
+    ordered.store.ring(1)  # whose job the queue never got
+
+    def once(seconds: float) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr("backend.jobs.time.sleep", once)
+    with pytest.raises(SystemExit):
+        ordered.foreman._tick()
+    assert ordered.jobs() == 1

@@ -1,0 +1,124 @@
+"""Rounds in which pictures, networks, labels or the configuration fail."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from backend.rounds import (
+    ClipFailedError,
+    NothingToServeError,
+    _failure,
+    make_version,
+)
+from model.checkpoint import load_checkpoint
+from tests.backend.played_rounds import Scene, add_second_clip
+from tests.backend.played_studio import Folder
+
+
+@pytest.fixture
+def scene(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scene = Scene(tmp_path)
+    yield scene
+    scene.store.close()
+
+
+def test_a_missing_picture_spoils_its_clip_only_which_is_tried_again(scene: Scene) -> None:
+    add_second_clip(scene)
+    scene.studio.label(5)
+    scene.round()
+    before = scene.mask(8)
+    (scene.media.folder / "toy/00003.png").unlink()
+    scene.studio.label(6)
+    row = scene.round()
+    np.testing.assert_array_equal(scene.mask(8), before)
+    assert scene.studio.version == row.version
+    project = scene.store.project(1)
+    assert project is not None
+    assert project.error is not None
+    assert "00003.png" in project.error
+    assert scene.store.pending(1)[0] == 1  # the label of frame 6 still counts as new
+    path = scene.media.folder / "toy/00003.png"
+    cv2.imwrite(str(path), scene.clip.read(3)[..., ::-1])
+    scene.round()
+    assert scene.store.pending(1) == (0, 0)
+    project = scene.store.project(1)
+    assert project is not None
+    assert project.error is None
+
+
+def test_when_every_clip_fails_nothing_is_published(scene: Scene) -> None:
+    scene.studio.label(5)
+    first = scene.round()
+    (scene.media.folder / "toy/00003.png").unlink()
+    scene.studio.label(6)
+    row = scene.store.start_round(1, make_version(1), "me")
+    with pytest.raises(ClipFailedError, match=r"00003\.png"):
+        scene.runner.run(row)
+    assert scene.studio.version == first.version
+
+
+def test_a_damaged_network_is_named_and_the_one_before_it_used(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    scene = Scene(tmp_path, method="network")
+    rows = []
+    for index in (5, 9):
+        scene.studio.label(index)
+        rows.append(scene.round())
+    folder = scene.artifacts.path(f"1/rounds/{rows[1].version}/networks")
+    (damaged,) = folder.glob("*.pt")
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    scene.studio.label(2)
+    row = scene.round()
+    notes = row.figures["fits"]["toy"]["notes"]
+    assert any(damaged.name in note for note in notes)
+    (network,) = scene.artifacts.path(f"1/rounds/{row.version}/networks").glob("*.pt")
+    _, metadata = load_checkpoint(network)
+    assert metadata["parent"] == rows[0].version
+    scene.store.close()
+
+
+def test_a_label_that_cannot_be_read_is_named_and_the_others_count(scene: Scene) -> None:
+    scene.studio.label(5)
+    scene.studio.label(2)
+    scene.studio.task_rows[102]["annotations"][0]["result"][0]["value"]["rle"] = [1, 2, 3]
+    row = scene.round()
+    assert row.labels == 1
+    project = scene.store.project(1)
+    assert project is not None
+    assert any("task 102" in problem for problem in project.problems)
+
+
+def test_pictures_that_were_replaced_are_read_anew_when_a_person_says_so(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.studio.label(5)
+    scene.round()
+    read: list[str] = []
+    monkeypatch.setattr(
+        scene.media,
+        "image",
+        lambda url, task_id=None: read.append(url) or Folder.image(scene.media, url, task_id),
+    )
+    assert scene.round().figures["refreshes"] == 0
+    assert set(read) == {"toy/00005.png"}  # for the label's size; nothing has changed
+    read.clear()
+    scene.store.set_project(1, refreshes=1)
+    row = scene.round()
+    assert row.figures["refreshes"] == 1
+    assert {url.partition("#")[2] for url in read} == {"maskloop-edition=1"}
+
+
+def test_a_configuration_that_cannot_be_served_stops_the_round_with_a_sentence(scene) -> None:
+    scene.studio.config = "<View/>"
+    row = scene.store.start_round(1, make_version(1), "me")
+    with pytest.raises(NothingToServeError, match="Image"):
+        scene.runner.run(row)
+
+
+def test_of_many_clips_that_failed_a_few_are_told() -> None:
+    sentence = _failure({f"c{i}": "Its picture is gone." for i in range(9)})
+    assert sentence.count("tried again: Its picture is gone. ") == 3
+    assert sentence.endswith("So it is with 6 more clips.")
