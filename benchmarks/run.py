@@ -1,9 +1,10 @@
 """The standard table: `make bench`, or
 
-    python -m benchmarks.run [--methods nearest,flow,maskloop] [--data FOLDER] [--out FILE]
+    python -m benchmarks.run [--methods flow,propagation,maskloop] [--data FOLDER] [--out FILE]
 
 Evaluates each method on the clips in ../shared/data (MASKLOOP_DATA) where they are, on rendered
-clips else, and writes benchmarks/results.md as it goes.
+clips else, and writes benchmarks/results.md as it goes. `propagation` is the method `maskloop`
+without a network and without adaptation (`maskloop evaluate --adapt 0`).
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from backend import __version__
 from backend.evaluation import ClipEvaluation, evaluate_clip, mean_of_clips
 from backend.keyframes import parse_keys
 from backend.machine import describe_machine
-from backend.settings import load_settings
+from backend.settings import Settings, load_settings
 from backend.workbar import WorkBar
 from model.benchmark import LabelledClip, find_clips, open_labelled
 from model.synthetic import render_clip
 
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("MASKLOOP_DATA", HERE.parent.parent / "shared" / "data"))
-METHODS = ("nearest", "flow", "maskloop")
+METHODS = ("nearest", "flow", "propagation", "maskloop")
 
 
 @dataclass
@@ -41,6 +42,13 @@ class Row:
     keys: str
     metrics: tuple[str, str]
     results: dict[str, list[ClipEvaluation]] = field(default_factory=dict)
+
+
+def settings_of(method: str) -> Settings:
+    """The settings under which a column of the table is measured."""
+    if method == "propagation":
+        return load_settings(method="maskloop", finetune_seconds=0)
+    return load_settings(method=method)
 
 
 def standard(data: Path) -> list[Row]:
@@ -170,7 +178,7 @@ def main() -> None:
     command = " ".join(["python -m benchmarks.run", *sys.argv[1:]])
     with WorkBar(Console(stderr=True)) as bar:
         for method in methods:
-            settings = load_settings(method=method)
+            settings = settings_of(method)
             for row in rows:
                 for clip in row.clips:
                     report = bar.on(f"{method}, {row.keys}, {clip.name}")

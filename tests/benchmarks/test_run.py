@@ -5,7 +5,7 @@ import pytest
 from backend.evaluation import evaluate_clip
 from backend.keyframes import parse_keys
 from backend.settings import load_settings
-from benchmarks.run import Row, page, standard
+from benchmarks.run import Row, page, settings_of, standard
 from model.benchmark import LabelledClip
 from model.synthetic import render_clip
 
@@ -48,3 +48,10 @@ def test_expected_quality_stands_beside_the_true_one(row):
     expected, true = result.expected_miou, result.unlabelled["miou"]
     assert f"| {result.clip}, first | flow | {expected:.3f} | {true:.3f} |" in text
     assert f"Mean absolute error: flow {abs(expected - true):.3f}." in text
+
+
+def test_propagation_is_maskloop_without_a_network(row):
+    settings = settings_of("propagation")
+    result = evaluate_clip(row.clips[0], parse_keys("first"), settings)
+    assert (settings.method, settings.finetune_seconds) == ("maskloop", 0)
+    assert not [note for note in result.notes if "network" in note]
