@@ -64,11 +64,12 @@ def ratios(mask: Mask) -> dict[str, float]:
     height, width = mask.shape
     bytes_of = mask.astype(np.uint8) * 255
     rle = encode_rle(mask)
-    if rle != brush.mask2rle(bytes_of):
+    mask2rle: Callable[[npt.NDArray[np.uint8]], list[int]] = brush.mask2rle
+    if rle != mask2rle(bytes_of):
         raise SystemExit("the bytes differ from the SDK's")
     if not np.array_equal(decode_rle(rle, height, width), mask):
         raise SystemExit("the mask does not come back")
-    theirs, ours = fastest(lambda: brush.mask2rle(bytes_of), lambda: encode_rle(mask))
+    theirs, ours = fastest(lambda: mask2rle(bytes_of), lambda: encode_rle(mask))
     found = {"encode": theirs / ours, "rle ms": ours * 1e3}
 
     def by_the_sdk() -> Mask:

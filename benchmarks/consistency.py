@@ -18,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from backend.keyframes import parse_keys
 from benchmarks.run import DATA
@@ -39,15 +40,15 @@ class Small:
     """A clip at the size that the network sees; a `model.clip.FrameSource`."""
 
     name: str
-    frames: list[np.ndarray]
-    masks: list[np.ndarray]
+    frames: list[NDArray[np.uint8]]
+    masks: list[NDArray[np.uint8]]
     class_names: tuple[str, ...]
     keys: list[int]
 
     def __len__(self) -> int:
         return len(self.frames)
 
-    def read(self, index: int) -> np.ndarray:
+    def read(self, index: int) -> NDArray[np.uint8]:
         return self.frames[index]
 
 
@@ -65,14 +66,15 @@ def open_small(name: str, max_pixels: int) -> Small:
     size = (width, height)
     return Small(
         name,
-        [cv2.resize(source.read(i), size, interpolation=cv2.INTER_AREA) for i in range(length)],
-        [
-            cv2.resize(clip.masks.read(i), size, interpolation=cv2.INTER_NEAREST_EXACT)
-            for i in range(length)
-        ],
+        [_resized(source.read(i), size, cv2.INTER_AREA) for i in range(length)],
+        [_resized(clip.masks.read(i), size, cv2.INTER_NEAREST_EXACT) for i in range(length)],
         clip.class_names,
         parse_keys("every:10" if "camvid" in name else "every:15").of(length),
     )
+
+
+def _resized(image: NDArray[np.uint8], size: tuple[int, int], how: int) -> NDArray[np.uint8]:
+    return np.asarray(cv2.resize(image, size, interpolation=how), dtype=np.uint8)
 
 
 @torch.no_grad()
@@ -80,11 +82,12 @@ def score(network: Segmenter, clip: Small, step: int) -> tuple[float, float]:
     """mIoU and temporal consistency of a network's own predictions."""
     unlabelled = [index for index in range(1, len(clip)) if index not in clip.keys][::step]
     flow, classes = DISFlow(), len(clip.class_names)
-    predicted: dict[int, np.ndarray] = {}
+    predicted: dict[int, NDArray[np.uint8]] = {}
     for index in sorted({*unlabelled, *(index - 1 for index in unlabelled)}):
         logits = network.logits(to_tensor(clip.read(index))[None])
         predicted[index] = logits.argmax(dim=1)[0].numpy().astype(np.uint8)
-    counts, steadiness = 0, TemporalConsistency(classes)
+    counts: NDArray[np.int64] = np.zeros((classes, classes + 1), dtype=np.int64)
+    steadiness = TemporalConsistency(classes)
     for index in unlabelled:
         truth, before, now = clip.masks[index], clip.read(index - 1), clip.read(index)
         counts = counts + confusion(truth, predicted[index], classes)
@@ -135,7 +138,7 @@ def main() -> None:
     _say("mean", *np.mean(means, axis=0))
 
 
-def _say(name: str, without: np.ndarray, with_it: np.ndarray) -> None:
+def _say(name: str, without: NDArray[np.float64], with_it: NDArray[np.float64]) -> None:
     print(
         f"| {name} | {without[0]:.4f} / {without[1]:.4f} | {with_it[0]:.4f} / {with_it[1]:.4f}"
         f" | {without[2]:.0f}, {with_it[2]:.0f} |",

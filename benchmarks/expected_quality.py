@@ -200,7 +200,7 @@ def _signals(
 def _regress(rows: Sequence[tuple[tuple[float, ...], float, float]]) -> NDArray[np.float64]:
     """Logistic regression on shares, by Newton's method."""
     x, y, weight = (np.array(column) for column in zip(*rows, strict=True))
-    found = np.zeros(x.shape[1])
+    found: NDArray[np.float64] = np.zeros(x.shape[1])
     for _ in range(30):
         share = 1 / (1 + np.exp(-np.clip(x @ found, -30, 30)))
         curve = (x * (weight * share * (1 - share))[:, None]).T @ x + 1e-3 * np.eye(len(found))

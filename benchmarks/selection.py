@@ -14,6 +14,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def order_all(tasks: int, budget: int) -> None:
     measure(lambda: order(candidates, get_strategy("uniform"), budget))
 
 
-def measure(work) -> None:
+def measure(work: Callable[[], object]) -> None:
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start, worked = time.perf_counter(), time.process_time()
     work()
