@@ -103,8 +103,10 @@ def _own_routes(app: Flask, hooks: Hooks, settings: Settings) -> None:
         wanted = request.args.get("project")
         only = project_id_of(wanted) if wanted else None
         told = status_of(hooks.store, settings, only)
-        # Programs ask for anything or for JSON, browsers for a page.
-        page = request.accept_mimetypes.best == "text/html"
+        # Programs ask for anything or for JSON, browsers for a page, and Chromium for types of its
+        # own before that.
+        offered = ["application/json", "text/html"]
+        page = request.accept_mimetypes.best_match(offered) == "text/html"
         answer = Response(status_page(told), mimetype="text/html") if page else jsonify(told)
         answer.vary.add("Accept")
         return answer

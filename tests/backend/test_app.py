@@ -226,11 +226,18 @@ def test_status_and_metrics_tell_the_state(service: Service) -> None:
     assert 'maskloop_round_share{project="1",step="finetune"} 0.5' in text
 
 
-def test_a_browser_gets_the_status_as_a_page(service: Service) -> None:
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",  # Firefox
+        "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,"
+        "*/*;q=0.8,application/signed-exchange;v=b3;q=0.7",  # Chromium
+    ],
+)
+def test_a_browser_gets_the_status_as_a_page(service: Service, accept: str) -> None:
     problem = "Task 9: <script>alert(1)</script> [bold]"
     service.store.ring(1, title="A <b>street</b>", problems=[problem])
-    browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
-    answer = service.client.get("/status?project=1", headers=browser)
+    answer = service.client.get("/status?project=1", headers={"Accept": accept})
     assert answer.mimetype == "text/html"
     assert "Project 1: A &lt;b&gt;street&lt;/b&gt;</span>, model version none yet" in answer.text
     assert "&lt;script&gt;alert(1)&lt;/script&gt; [bold]" in answer.text
