@@ -14,7 +14,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 		{ echo "Maskloop needs Python 3.10 or later; $(PYTHON) is older. Try: make PYTHON=python3.11 env"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[studio,hub,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[studio,hub,scale,dev]'
 	@touch $@
 
 env: $(VENV)/.installed  ## create .venv and install everything in it

@@ -32,6 +32,7 @@ class LocalService:
 
     Attributes:
         auth: User and password that it asks for; empty for none.
+        database_url: Where it keeps its state.
     """
 
     def __init__(
@@ -56,6 +57,11 @@ class LocalService:
         self.auth = (
             self._settings.get("BASIC_AUTH_USER", found.basic_auth_user),
             self._settings.get("BASIC_AUTH_PASS", found.basic_auth_pass.get_secret_value()),
+        )
+        self.database_url = (
+            self._settings.get("MASKLOOP_DATABASE_URL")
+            or found.database_url
+            or f"sqlite:///{self.folder / 'maskloop.db'}"
         )
         self._ports = ports
         self._port = 0

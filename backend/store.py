@@ -346,7 +346,15 @@ class Store:
 
 def _engine(url: str) -> Engine:
     if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, pool_pre_ping=True)
+        if engine.dialect.name == "postgresql":
+            # One transaction at a time, as in SQLite below: what a method looks up holds until
+            # it has written. The number is no other's business, any will do.
+            @event.listens_for(engine, "begin")
+            def _lock(connection: Any) -> None:
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(1835101036)")
+
+        return engine
     engine = create_engine(url, connect_args={"timeout": 30})
 
     # Explicit BEGIN IMMEDIATE: pysqlite's own begin is deferred, and a deferred transaction that

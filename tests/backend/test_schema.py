@@ -87,6 +87,25 @@ def test_every_column_of_every_table_is_added_where_it_is_missing(tmp_path) -> N
     engine.dispose()
 
 
+def test_a_database_of_any_kind_gains_what_is_new(database_url: str) -> None:
+    store = Store(database_url)
+    store.ring(4, title="Street")
+    store.close()
+    engine = create_engine(database_url)
+    with engine.begin() as connection:  # what 0.1.0 did not have
+        for column in ("terms", "refreshes", "gone_at"):
+            connection.exec_driver_sql(f"ALTER TABLE projects DROP COLUMN {column}")
+        connection.exec_driver_sql("DROP TABLE efforts")
+        connection.exec_driver_sql("DROP TABLE schema_version")
+    engine.dispose()
+    store = Store(database_url)
+    project = store.project(4)
+    assert project is not None
+    assert (project.title, project.terms, project.refreshes) == ("Street", None, 0)
+    assert store.efforts(4) == {}
+    store.close()
+
+
 def test_a_store_of_a_newer_version_is_refused_and_left_alone(tmp_path) -> None:
     path = tmp_path / "maskloop.db"
     url = make(path, FIRST)

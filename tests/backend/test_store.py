@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,8 +10,8 @@ from backend.store import Store
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = Store(f"sqlite:///{tmp_path}/state/maskloop.db")
+def store(database_url: str) -> Iterator[Store]:
+    store = Store(database_url)
     yield store
     store.close()
 
@@ -157,18 +158,22 @@ def test_of_two_workers_only_one_takes_over_a_silent_round(store: Store) -> None
     assert len(taken) == 1
 
 
-def test_writers_of_several_connections_wait_instead_of_failing(tmp_path) -> None:
-    url = f"sqlite:///{tmp_path}/maskloop.db"
-    stores = [Store(url) for _ in range(4)]
-    stores[0].ring(1)
+def test_writers_of_several_connections_wait_instead_of_failing(database_url: str) -> None:
+    stores = [Store(database_url) for _ in range(4)]
+    together = threading.Barrier(len(stores))
+    asked: list[bool] = []
     errors: list[Exception] = []
 
     def ring(store: Store) -> None:
         try:
-            for _ in range(40):
-                store.ring(1)
-                store.sync_frames(1, [frame(1, 0)])
+            # The first webhooks of new projects reach several processes at once.
+            for project in range(1, 21):
+                together.wait(30)
+                asked.append(store.ring(project))
+                store.sync_frames(project, [frame(project, 0)])
+                store.start_round(project, lambda number: f"v{number}", "me")
         except Exception as error:
+            together.abort()
             errors.append(error)
 
     threads = [threading.Thread(target=ring, args=(store,)) for store in stores]
@@ -176,17 +181,19 @@ def test_writers_of_several_connections_wait_instead_of_failing(tmp_path) -> Non
         thread.start()
     for thread in threads:
         thread.join()
+    rounds = [[row.number for row in stores[0].rounds(project)] for project in range(1, 21)]
     for store in stores:
         store.close()
     assert errors == []
+    assert asked.count(True) == 20
+    assert rounds == [[0, 1, 2, 3]] * 20
 
 
-def test_state_survives_a_restart(tmp_path) -> None:
-    url = f"sqlite:///{tmp_path}/maskloop.db"
-    first = Store(url)
+def test_state_survives_a_restart(database_url: str) -> None:
+    first = Store(database_url)
     first.ring(3, title="kept")
     first.close()
-    again = Store(url)
+    again = Store(database_url)
     assert [project.title for project in again.projects()] == ["kept"]
     again.remove_project(3)
     assert again.projects() == []

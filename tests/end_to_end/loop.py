@@ -67,7 +67,7 @@ class Loop:
 
     @property
     def store(self) -> Store:
-        return Store(f"sqlite:///{self.service.folder / 'maskloop.db'}")
+        return Store(self.service.database_url)
 
     def rounds(self) -> list[Round]:
         store = self.store
