@@ -72,6 +72,7 @@ def save_checkpoint(
         "options": json.dumps(dict(network.options())),
         "state": {name: value.detach().cpu() for name, value in network.state_dict().items()},
         "metadata": described,
+        "lowered": list(network.lowered),
     }
     write_archive(path, content)
 
@@ -120,6 +121,7 @@ def load_checkpoint(
         metadata: dict[str, Any] = json.loads(content["metadata"])
         network = build(content["network"], content["num_classes"], **options)
         network.load_state_dict(content["state"])
+        network.lowered = _lowered(content, network.num_classes)
     except NetworkError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -127,6 +129,14 @@ def load_checkpoint(
             raise
         raise CheckpointError(f"{path}: does not hold a network as Maskloop writes it") from error
     return network.to(device).eval(), metadata
+
+
+def _lowered(content: Mapping[str, Any], num_classes: int) -> tuple[float, ...]:
+    """What the biases carry (`Segmenter.lower`); nothing in files from before there was such."""
+    lowered = tuple(float(value) for value in content.get("lowered", ()))
+    if lowered and len(lowered) != num_classes:
+        raise ValueError(f"{len(lowered)} values for {num_classes} classes")
+    return lowered
 
 
 def read_archive(path: Path, device: str | torch.device = "cpu") -> Any:

@@ -117,7 +117,8 @@ def finetune(
             shared machine give `time.process_time`.
 
     Returns:
-        What was done. The network is left in evaluation mode on `settings.device`.
+        What was done. The network is left in evaluation mode on `settings.device`, its scores
+        lowered by what `settings.balance_taken_back` says.
 
     Raises:
         ValueError: The labels do not fit the clip or the network.
@@ -145,6 +146,7 @@ class _Training:
         self.device = torch.device(settings.device)
         self.crew = Crew(self.device)
         self.network = network_on(network, self.device)
+        self.network.lower(())
         self.batches = ClipBatches(
             source,
             labels,
@@ -178,7 +180,9 @@ class _Training:
             torch.manual_seed(self.crew.seed(self.settings.seed))
             self.network.train()
             try:
-                return self._run(progress if self.crew.first else None)
+                report = self._run(progress if self.crew.first else None)
+                self.network.lower(self.objective.generosity())
+                return report
             finally:
                 self.network.eval()
 

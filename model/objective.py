@@ -72,6 +72,20 @@ class Objective:
         weights /= (weights * shares).sum()
         return torch.tensor(weights, dtype=torch.float32, device=self._device)
 
+    def generosity(self) -> tuple[float, ...]:
+        """By how much the scores of a trained network are to be lowered (`Segmenter.lower`).
+
+        Balance has a network learn p_k ∝ w_k P_k where the truth is P_k; a share a of it taken
+        back, `FinetuneSettings.balance_taken_back`, is p_k w_k^−a, so a log w_k off each score.
+
+        Returns:
+            K values; empty where classes are not balanced, or nothing is taken back.
+        """
+        share = self._settings.balance_taken_back
+        if self._class_weights is None or share == 0:
+            return ()
+        return tuple(float(value) for value in share * self._class_weights.log())
+
     def losses(self, logits: Logits, done: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Draw frames and score the network on them.
 

@@ -34,6 +34,8 @@ class FinetuneSettings:
             with the largest loss; it falls from 1 (VSPW: 0.15). 1 counts all.
         dice: Weight of Dice beside cross-entropy; 0 leaves it out.
         class_balance: 0 counts every pixel alike, 1 every class alike.
+        balance_taken_back: Share of that which is divided out of the finished network's
+            probabilities again: balance lets rare classes be learnt, and has them said too often.
         self_training: Share of a batch's frames whose labels were carried over by propagation;
             0 learns from labelled frames alone.
         carried_frames: Frames that labels are carried over to, at most.
@@ -59,6 +61,7 @@ class FinetuneSettings:
     hardest: float = 1.0
     dice: float = 0.0
     class_balance: float = 0.5
+    balance_taken_back: float = 0.5
     self_training: float = 0.66
     carried_frames: int = 200
     ahead: bool = True
@@ -94,7 +97,7 @@ class FinetuneSettings:
             raise ValueError(
                 f"consistency_from must be 0 or more, below 1; not {self.consistency_from}"
             )
-        for name in ("class_balance", "self_training"):
+        for name in ("class_balance", "balance_taken_back", "self_training"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be 0 to 1, not {getattr(self, name)}")
         if self.optimizer not in OPTIMIZERS:

@@ -24,12 +24,14 @@ class Segmenter(nn.Module, ABC):
         num_classes: K.
         known: Names of the classes that it comes with, where it was trained before.
         pretrained: Whether its weights are worth keeping near: it then takes smaller steps.
+        lowered: What `lower` took off each class's score, K values; empty for nothing.
     """
 
     name: str
     num_classes: int
     known: tuple[str, ...] = ()
     pretrained: bool = False
+    lowered: tuple[float, ...] = ()
 
     @abstractmethod
     def logits(self, images: Tensor) -> Tensor:
@@ -73,6 +75,28 @@ class Segmenter(nn.Module, ABC):
         return self.logits(images)
 
     @torch.no_grad()
+    def lower(self, by: Sequence[float]) -> None:
+        """Take so much off each class's score, instead of what was taken off before.
+
+        Biases of the classifiers carry it; a classifier that has none goes on as it is.
+
+        Args:
+            by: K values, in the units of `logits`; empty for the scores as they were learnt.
+
+        Raises:
+            ValueError: There are not as many values as classes.
+        """
+        if by and len(by) != self.num_classes:
+            raise ValueError(f"{len(by)} values cannot lower {self.num_classes} classes' scores")
+        nothing = (0.0,) * self.num_classes
+        change = torch.tensor(self.lowered or nothing) - torch.tensor(tuple(by) or nothing)
+        for owner, attribute in self.classifiers():
+            bias = getattr(owner, attribute).bias
+            if bias is not None:
+                bias += change.to(bias)
+        self.lowered = tuple(by)
+
+    @torch.no_grad()
     def change_classes(self, rows: Sequence[int | None]) -> None:
         """Give the head `len(rows)` classes; class i keeps what class `rows[i]` had learnt.
 
@@ -90,6 +114,9 @@ class Segmenter(nn.Module, ABC):
         for owner, attribute in self.classifiers():
             setattr(owner, attribute, _with_rows(getattr(owner, attribute), rows))
         self.num_classes = len(rows)
+        if self.lowered:
+            before = self.lowered
+            self.lowered = tuple(0.0 if row is None else before[row] for row in rows)
 
 
 def _with_rows(layer: nn.Module, rows: Sequence[int | None]) -> nn.Module:

@@ -39,6 +39,34 @@ def test_what_is_saved_is_loaded(network: Segmenter, tmp_path: Path) -> None:
         assert torch.equal(network.eval().logits(images), loaded.logits(images))
 
 
+def test_what_biases_carry_is_kept(network: Segmenter, tmp_path: Path) -> None:
+    path = tmp_path / "network.pt"
+    network.lower((1.0, 0.0, -0.5))
+    save_checkpoint(path, network)
+    loaded, _ = load_checkpoint(path)
+    assert loaded.lowered == (1.0, 0.0, -0.5)
+    network.lower(())
+    loaded.lower(())
+    for ours, theirs in zip(network.parameters(), loaded.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("lowered", "loads"), [(None, True), ([1.0, 2.0], False)])
+def test_files_from_before_biases_carried_anything(
+    lowered: list[float] | None, loads: bool, network: Segmenter, tmp_path: Path
+) -> None:
+    path = tmp_path / "network.pt"
+    save_checkpoint(path, network)
+    content = torch.load(path, weights_only=True)
+    del content["lowered"]
+    torch.save(content if lowered is None else {**content, "lowered": lowered}, path)
+    if loads:
+        assert load_checkpoint(path)[0].lowered == ()
+    else:
+        with pytest.raises(CheckpointError, match="does not hold a network"):
+            load_checkpoint(path)
+
+
 def test_nothing_but_the_file_is_left(network: Segmenter, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "network.pt", network)
     save_checkpoint(tmp_path / "network.pt", network)

@@ -295,6 +295,7 @@ def test_a_loss_that_is_not_finite_goes_back_to_the_last_good_weights(
         network,
         MovingClip(),
         consistency=0.0,  # one call a step
+        balance_taken_back=0.0,
         progress=lambda _: good.append(_weights(network)),
     )
     assert report.stopped == "diverged"
@@ -305,6 +306,24 @@ def test_a_loss_that_is_not_finite_goes_back_to_the_last_good_weights(
     )
     assert torch.equal(_weights(network), good[kept // 4])
     assert torch.isfinite(_weights(network)).all()
+
+
+def test_balance_is_taken_back_from_the_finished_network_only() -> None:
+    """What is learnt is the same, in a second training too, and nothing is taken back twice."""
+    plain, network, twice = _network(), _network(), []
+    for each, share in ((plain, 0.0), (network, 0.5)):
+        _run(each, MovingClip(), balance_taken_back=share)
+    lowered = network.lowered
+    assert len(lowered) == 3
+    assert plain.lowered == ()
+    network.lower(())
+    assert torch.allclose(_weights(network), _weights(plain), atol=1e-6)
+    for before in ((), lowered):
+        network.lower(before)
+        _run(network, MovingClip(), epochs=1, steps_per_epoch=1, learning_rate=1e-9)
+        twice.append(_weights(network))
+        assert network.lowered == pytest.approx(lowered)
+    assert torch.allclose(*twice, atol=1e-5)
 
 
 def test_a_rare_class_is_learnt() -> None:

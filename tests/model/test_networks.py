@@ -109,6 +109,24 @@ class NetworkContract:
         assert torch.allclose(after[:, 2], before[:, 0], atol=1e-5)
         assert not torch.allclose(after[:, 1], before[:, 1], atol=1e-5)
 
+    @torch.no_grad()
+    def test_scores_are_lowered_class_by_class_and_raised_again(self, network: Segmenter) -> None:
+        images = torch.rand(1, 3, 48, 48)
+        before = network.eval().logits(images)
+        network.lower((0.5, 0.0, 0.25))
+        network.lower((2.0, 0.0, -1.0))
+        off = torch.tensor([2.0, 0.0, -1.0])[:, None, None]
+        assert torch.allclose(network.logits(images), before - off, atol=1e-4)
+        network.change_classes([2, None, 0])
+        assert network.lowered == (-1.0, 0.0, 2.0)
+        network.lower(())
+        assert network.lowered == ()
+        assert torch.allclose(network.logits(images)[:, [2, 0]], before[:, [0, 2]], atol=1e-4)
+
+    def test_every_class_is_lowered_or_none(self, network: Segmenter) -> None:
+        with pytest.raises(ValueError, match="2 values cannot lower 3 classes"):
+            network.lower((1.0, 2.0))
+
     @pytest.mark.parametrize("rows", [[], [3], [-1, 0]])
     def test_refuses_classes_it_does_not_have(
         self, network: Segmenter, rows: list[int | None]

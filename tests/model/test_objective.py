@@ -127,6 +127,20 @@ def test_rare_classes_count_more_where_classes_are_balanced() -> None:
     assert seen[0] != pytest.approx(seen[1], rel=1e-3)
 
 
+def test_half_of_the_balance_is_taken_back() -> None:
+    """Weights are in inverse proportion to the square root of the shares, 1 on average."""
+    objective = _objective(class_balance=0.5)
+    shares = objective._batches.class_shares(3)
+    off = np.array(objective.generosity())
+    assert off - off[0] == pytest.approx(-0.25 * (np.log(shares) - np.log(shares[0])), abs=1e-5)
+    assert (np.exp(2 * off) * shares).sum() == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("changes", [{"class_balance": 0.0}, {"balance_taken_back": 0.0}])
+def test_no_balance_is_taken_back_where_there_is_none(changes: dict[str, float]) -> None:
+    assert _objective(**{"class_balance": 0.5, **changes}).generosity() == ()
+
+
 def test_the_supervised_loss_is_that_of_the_labels_shown() -> None:
     objective, network = _objective(consistency=0.0, self_training=0.0), _Network()
     total, _ = objective.losses(network, 0.0)
