@@ -54,7 +54,7 @@ class ClipWork:
         # A clip's masks may hold objects: see `backend.objects`.
         self._class_names = clip.class_names
         self._settings = settings
-        self.source = clip_frames(media, clip)
+        self.source = clip_frames(media, clip, clip.key_frames)
         self._samples: ClipSamples | None = None
         if queries is not None and not clip.is_task:
             self._samples = ClipSamples(files, clip, self.source, queries)
@@ -165,6 +165,8 @@ class ClipWork:
             for index, value in estimate.frames.items():
                 quality[index] = value
             findings["expected_miou"] = round(estimate.mean_iou, 4)
+        if self.source.unreadable:
+            findings["unreadable"] = {str(i): why for i, why in self.source.unreadable.items()}
         self._files.write_record(
             self._clip.name,
             ClipRecord(uncertainty, features, confidences, bool(labels), quality, findings),

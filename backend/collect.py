@@ -103,7 +103,7 @@ class Collector:
                 {task.task_id: task.results or [] for task in members},
                 {task.task_id: task.submitted for task in members},
                 self.config,
-                clip_frames(self.media, clip),
+                clip_frames(self.media, clip, clip.labelled),
                 objects,
                 ignore=(wishes.unlabelled or self.unlabelled) == "ignore",
                 shown=(previous[0], before) if previous and before else None,

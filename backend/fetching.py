@@ -15,7 +15,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
-from backend.mediaplaces import MediaError, Places
+from backend.mediaplaces import DamagedMediaError, MediaError, Places
 
 __all__ = ["Fetcher"]
 
@@ -113,7 +113,7 @@ class Fetcher:
                 "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED is true there."
             )
         if status == 404:
-            raise MediaError(f"{address} isn't there (404).")
+            raise DamagedMediaError(f"{address} isn't there (404).")
         raise MediaError(f"{address} was answered with {status} {answer.reason}.")
 
     def _copy(
@@ -138,7 +138,7 @@ class Fetcher:
                 raise MediaError(f"{address} did not come within {self._longest:g} s.")
             file.write(chunk)
         if size == 0:
-            raise MediaError(f"{address} is empty.")
+            raise DamagedMediaError(f"{address} is empty.")
         return size
 
 

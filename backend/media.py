@@ -13,9 +13,9 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from backend.fetching import Fetcher
-from backend.mediaplaces import MediaError, Places
+from backend.mediaplaces import DamagedMediaError, MediaError, Places
 
-__all__ = ["MediaCache", "MediaError", "bare_url", "of_edition"]
+__all__ = ["DamagedMediaError", "MediaCache", "MediaError", "bare_url", "of_edition"]
 
 _MAX_PICTURE_BYTES = 256 * 1024**2
 _MAX_VIDEO_BYTES = 8 * 1024**3
@@ -102,7 +102,8 @@ class MediaCache:
             A file that can be read as a picture; it stays for ``fresh_seconds`` at least.
 
         Raises:
-            MediaError: When the address isn't allowed, can't be fetched, or is no picture.
+            DamagedMediaError: When it isn't there, or is no picture.
+            MediaError: When the address isn't allowed or can't be fetched.
         """
         return self._file("picture", url, task_id, self._max_file_bytes, self._check_picture)
 
@@ -161,13 +162,13 @@ class MediaCache:
                 with Image.open(path, formats=_FORMATS) as image:
                     width, height = image.size
         except Image.DecompressionBombError:
-            raise MediaError(f"{url} is a picture of far too many pixels.") from None
+            raise DamagedMediaError(f"{url} is a picture of far too many pixels.") from None
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-            raise MediaError(
+            raise DamagedMediaError(
                 f"{url} is not a picture that can be read (PNG, JPEG, WebP, BMP, TIFF)."
             ) from None
         if width * height > self._max_pixels:
-            raise MediaError(
+            raise DamagedMediaError(
                 f"{url} is a picture of {width}×{height} pixels; at most "
                 f"{self._max_pixels / 1e6:.0f} megapixels are served."
             )

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit, urlunsplit
 
-__all__ = ["MediaError", "Places"]
+__all__ = ["DamagedMediaError", "MediaError", "Places"]
 
 _WEB = ("http", "https")
 _PORTS = {"http": 80, "https": 443}
@@ -24,6 +24,10 @@ _ADD_HOST = "MASKLOOP_MEDIA_HOSTS"
 
 class MediaError(ValueError):
     """A file of a task that can't be had; the sentence says why and what to do."""
+
+
+class DamagedMediaError(MediaError):
+    """A file that is itself at fault: gone, empty, no picture. Asking again would not help."""
 
 
 @dataclass(frozen=True, slots=True)

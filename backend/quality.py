@@ -73,11 +73,12 @@ def for_people(findings: Mapping[str, Any], clip: ClipSnapshot) -> dict[str, Any
     def shown(index: int) -> int:
         return clip.shown_frame(index) + 1 if clip.is_task else clip.positions[index]
 
-    return {
-        **findings,
-        "held_out": {str(shown(int(i))): value for i, value in findings["held_out"].items()},
-        "spots": [{**spot, "frame": shown(spot["frame"])} for spot in findings["spots"]],
+    by_frame = {
+        name: {str(shown(int(i))): value for i, value in findings.get(name, {}).items()}
+        for name in ("held_out", "unreadable")
     }
+    spots = [{**spot, "frame": shown(spot["frame"])} for spot in findings.get("spots", [])]
+    return {**findings, **by_frame, "spots": spots}
 
 
 def expected_of_project(records: Sequence[ClipRecord]) -> float | None:

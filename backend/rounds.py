@@ -267,6 +267,8 @@ class RoundRunner:
         positions = np.array(clip.positions, dtype=np.int64)
         skipped = np.zeros(len(clip), dtype=bool)
         skipped[clip.skipped] = True
+        # Nobody can label a picture that nobody can see.
+        skipped[[int(index) for index in record.findings.get("unreadable", {})]] = True
         state = ClipState(positions, labelled, record.uncertainty, record.features, skipped=skipped)
         try:
             work = self._work(run, snapshot, clip)

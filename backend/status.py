@@ -89,7 +89,7 @@ def _project(store: Store, settings: Settings, project: Project) -> dict[str, An
         "next_tasks": upcoming,
         "round": _running(running) if running else None,
         "rounds": [_past(row) for row in rounds[-_HISTORY:] if row.state != "running"],
-        "problems": list(project.problems),
+        "problems": [*project.problems, *_unreadable(project.id, published)],
         "error": project.error,
         "error_at": _time(project.error_at),
     }
@@ -150,6 +150,23 @@ def _spot(clip: str, spot: dict[str, Any]) -> dict[str, Any]:
         f"is labelled {spot['labelled']!r}; the key frames around it call it {spot['expected']!r}."
     )
     return {**spot, "sentence": sentence}
+
+
+def _unreadable(project_id: int, published: Round | None) -> list[str]:
+    """A sentence on each clip of which the last round could not read some pictures."""
+    quality: dict[str, Any] = published.figures.get("quality", {}) if published else {}
+    sentences = []
+    for name, findings in quality.items():
+        reasons: dict[str, str] = findings.get("unreadable", {})
+        if reasons:
+            frame, reason = min(reasons.items(), key=lambda item: int(item[0]))
+            others = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+            sentences.append(
+                f"Frame {frame}{others} of clip {name!r} has the mask of the frames beside it and "
+                f"is asked for last: {reason.rstrip('.')}. Once it is mended, "
+                f"run `maskloop refresh {project_id}`."
+            )
+    return sentences
 
 
 def _quality(

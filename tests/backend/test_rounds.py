@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -238,7 +239,8 @@ def test_a_round_notes_its_terms_and_a_clip_that_failed_under_them_is_tried_agai
     scene.studio.label(5)
     scene.round()
     assert scene.store.pending(1) == (0, 0)
-    (scene.media.folder / "other/00001.png").unlink()
+    small = scene.clip.read(1)[::2, ::2, ::-1]  # pictures of two sizes fail a clip
+    cv2.imwrite(str(scene.media.folder / "other/00001.png"), small)
     scene.studio.config = make_label_config(["zebra", *scene.clip.class_names[1:]])
     row = scene.round()
     project = scene.store.project(1)
