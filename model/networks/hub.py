@@ -13,8 +13,21 @@ from model.networks.segmenter import NetworkError, Segmenter
 
 __all__ = ["HubNetwork", "hub"]
 
-_MEAN = (0.485, 0.456, 0.406)
-_DEVIATION = (0.229, 0.224, 0.225)
+_IMAGENET: Mapping[str, Any] = {
+    "image_mean": (0.485, 0.456, 0.406),
+    "image_std": (0.229, 0.224, 0.225),
+}
+"""What a checkpoint wants that says nothing."""
+
+_PIXELS = (
+    "image_mean",
+    "image_std",
+    "do_normalize",
+    "do_rescale",
+    "rescale_factor",
+    "do_flip_channel_order",
+)
+"""Of a checkpoint's `preprocessor_config.json`, what concerns the values of the pixels."""
 
 _SMALLEST = 64
 """Smaller images are padded to this, so that the deepest map has more than one place."""
@@ -28,9 +41,12 @@ class HubNetwork(Segmenter):
 
     Args:
         model: As `AutoModelForSemanticSegmentation` gives it.
+        pixels: How it wants its pixels: the entries of its `preprocessor_config.json` that say
+            so (`image_mean`, `do_flip_channel_order`, …). What is not said is as for ImageNet.
 
     Raises:
-        NetworkError: It has no layer with an output for each of its labels.
+        NetworkError: It has no layer with an output for each of its labels, or `pixels` is no
+            such thing.
     """
 
     name = "hub"
@@ -38,8 +54,9 @@ class HubNetwork(Segmenter):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, pixels: Mapping[str, Any] | None = None) -> None:
         super().__init__()
+        self.pixels = {key: value for key, value in (pixels or {}).items() if key in _PIXELS}
         if getattr(model, "auxiliary_head", None) is not None:
             model.auxiliary_head = None
             model.config.use_auxiliary_head = False
@@ -52,12 +69,13 @@ class HubNetwork(Segmenter):
                 f"{type(model).__name__} has no classifier with an output for each of its"
                 f" {self.num_classes} labels; take a semantic-segmentation checkpoint"
             )
-        self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("deviation", torch.tensor(_DEVIATION)[:, None, None], persistent=False)
+        mean, deviation = _normalisation(self.pixels)
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("deviation", deviation, persistent=False)
 
     def options(self) -> Mapping[str, Any]:
         """Return the model's configuration, from which it is built again without a download."""
-        return {"config": self.model.config.to_dict()}
+        return {"config": self.model.config.to_dict(), "pixels": self.pixels}
 
     def classifiers(self) -> Sequence[tuple[nn.Module, str]]:
         """Return the layers named a classifier that have an output for each class."""
@@ -102,9 +120,30 @@ class HubNetwork(Segmenter):
 
     def _prepare(self, images: Tensor) -> Tensor:
         height, width = images.shape[2:]
+        if self.pixels.get("do_flip_channel_order"):
+            images = images.flip(1)
         out: Tensor = (images - self.mean) / self.deviation
         below, right = max(0, _SMALLEST - height), max(0, _SMALLEST - width)
         return F.pad(out, (0, right, 0, below), mode="replicate") if below or right else out
+
+
+def _normalisation(pixels: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+    """What to take off values of 0 to 1, and to divide them by, (3, 1, 1) each."""
+    said = {**_IMAGENET, **pixels}
+    try:
+        mean, deviation = (
+            torch.tensor(said[name], dtype=torch.float32).expand(3)[:, None, None]
+            for name in ("image_mean", "image_std")
+        )
+        if not said.get("do_normalize", True):
+            mean, deviation = torch.zeros_like(mean), torch.ones_like(deviation)
+        factor = float(said.get("rescale_factor", 1 / 255)) if said.get("do_rescale", True) else 1.0
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise NetworkError(
+            f"its preprocessor_config.json does not say how pixels are normalised ({error})"
+        ) from None
+    # Of values of 0 to 255 times the factor; ours are 0 to 1.
+    return mean / (255 * factor), deviation / (255 * factor)
 
 
 def _fitted(scores: Tensor, padded: Tensor, images: Tensor) -> Tensor:
@@ -120,7 +159,11 @@ def _deepest(out: Any) -> Tensor:
 
 
 def hub(
-    num_classes: int, *, variant: str = "", config: Mapping[str, Any] | None = None
+    num_classes: int,
+    *,
+    variant: str = "",
+    config: Mapping[str, Any] | None = None,
+    pixels: Mapping[str, Any] | None = None,
 ) -> HubNetwork:
     """Take a pretrained model, or (with `config`) build an untrained one of the same shape.
 
@@ -128,6 +171,7 @@ def hub(
         num_classes: K; of use only with `config`, else the model comes with its own labels.
         variant: A name on the Hugging Face hub, or a folder that `save_pretrained` wrote.
         config: What `HubNetwork.options` returned.
+        pixels: The same; only with `config`, else the checkpoint says it.
 
     Raises:
         NetworkError: transformers is missing, or the model cannot be had or is none that segments.
@@ -146,8 +190,9 @@ def hub(
         if config is not None:
             rest = {key: value for key, value in config.items() if key != "model_type"}
             shape = AutoConfig.for_model(config["model_type"], **rest)
-            return HubNetwork(AutoModelForSemanticSegmentation.from_config(shape))  # type: ignore[no-untyped-call]
-        return HubNetwork(AutoModelForSemanticSegmentation.from_pretrained(variant))
+            return HubNetwork(AutoModelForSemanticSegmentation.from_config(shape), pixels)  # type: ignore[no-untyped-call]
+        model = AutoModelForSemanticSegmentation.from_pretrained(variant)
+        return HubNetwork(model, _pixels_of(variant))
     except NetworkError as error:
         raise NetworkError(f"hub:{variant}: {error}") from None
     except (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
@@ -156,3 +201,14 @@ def hub(
             f"hub:{variant} could not be loaded ({reason}); check the name and the connection, or"
             " name a folder that holds the checkpoint"
         ) from error
+
+
+def _pixels_of(variant: str) -> Mapping[str, Any]:
+    """How a checkpoint wants its pixels; nothing where it does not say."""
+    from transformers.image_processing_base import ImageProcessingMixin
+
+    try:
+        said, _ = ImageProcessingMixin.get_image_processor_dict(variant)
+    except OSError:
+        return {}
+    return dict(said)

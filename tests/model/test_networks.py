@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from model.networks import (
     register_network,
     registry,
 )
+from model.networks.hub import HubNetwork
 from model.optimizers import make_optimizer
 
 
@@ -266,6 +268,58 @@ class TestMobileViT(HubContract):
 
 class TestUperNet(HubContract):
     kind = "upernet"
+
+
+def _prepared(folder: Path, said: dict[str, Any] | None, images: torch.Tensor) -> torch.Tensor:
+    """What a checkpoint's model is given."""
+    if said is not None:
+        (folder / "preprocessor_config.json").write_text(json.dumps(said))
+    network = build(f"hub:{folder}", 3)
+    assert isinstance(network, HubNetwork)
+    again = build("hub:gone", 3, **json.loads(json.dumps(dict(network.options()))))
+    assert isinstance(again, HubNetwork)
+    assert torch.equal(again._prepare(images), network._prepare(images))
+    return network._prepare(images)
+
+
+class TestPixels:
+    """A checkpoint sees pixels as it saw them when it was trained."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        _save_model("segformer", tmp_path)
+        return tmp_path
+
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+    def test_as_for_imagenet_where_it_does_not_say(self, folder: Path) -> None:
+        red = (self.images[:, 0] - 0.485) / 0.229
+        assert torch.allclose(_prepared(folder, None, self.images)[:, 0], red)
+
+    def test_its_own_mean_and_deviation(self, folder: Path) -> None:
+        said = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.2, 0.1]}
+        blue = (self.images[:, 2] - 0.3) / 0.1
+        assert torch.allclose(_prepared(folder, said, self.images)[:, 2], blue, atol=1e-5)
+
+    def test_blue_first_and_not_normalised_as_mobilevit_does(self, folder: Path) -> None:
+        said = {"do_normalize": False, "do_flip_channel_order": True, "do_rescale": True}
+        assert torch.allclose(_prepared(folder, said, self.images), self.images.flip(1))
+
+    def test_values_up_to_255_where_it_does_not_rescale(self, folder: Path) -> None:
+        said = {"do_rescale": False, "image_mean": [104.0] * 3, "image_std": [2.0] * 3}
+        expected = (self.images * 255 - 104) / 2
+        assert torch.allclose(_prepared(folder, said, self.images), expected, atol=1e-3)
+
+    def test_other_factors(self, folder: Path) -> None:
+        said = {"rescale_factor": 1 / 127.5, "image_mean": 1.0, "image_std": 1.0}
+        expected = self.images * 2 - 1
+        assert torch.allclose(_prepared(folder, said, self.images), expected, atol=1e-5)
+
+    @pytest.mark.parametrize("mean", ["grey", [0.5, 0.5], None])
+    def test_what_is_no_mean_is_refused_with_the_file_s_name(self, folder: Path, mean: Any) -> None:
+        (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": mean}))
+        with pytest.raises(NetworkError, match=r"preprocessor_config\.json"):
+            build(f"hub:{folder}", 3)
 
 
 class TestHub:
