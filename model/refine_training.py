@@ -3,14 +3,17 @@
 Writes `weights/refine.pt`, and beside it a JSON that says how it came about. The clips are wilder
 than those that `maskloop render` makes: masks are drawn with a trembling hand, frames have been
 through JPEG, and a network's word is imitated by truth that is coarse, shifted and here and there
-wrong. Nothing else is learnt from: no recorded frame, no label of a person.
+wrong. Nothing else is learnt from: no recorded frame, no label of a person. The same seed gives the
+same file, byte by byte, with the same versions of torch and OpenCV on one kind of processor.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -178,12 +181,23 @@ def _iou(truth: NDArray[np.uint8], mask: NDArray[Any]) -> float:
     return float(np.mean(scores))
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Several threads add up gradients in the order that they come in, which is never the same."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Render, teach, judge on clips of other seeds, and write weights and provenance."""
     parser = argparse.ArgumentParser(prog="python -m model.refine_training", description=__doc__)
-    parser.add_argument("--clips", type=int, default=160, help="rendered clips to learn from")
-    parser.add_argument("--judges", type=int, default=24, help="clips of other seeds, to judge by")
-    parser.add_argument("--steps", type=int, default=4000, help="of the optimiser")
+    parser.add_argument("--clips", type=int, default=108, help="rendered clips to learn from")
+    parser.add_argument("--judges", type=int, default=8, help="clips of other seeds, to judge by")
+    parser.add_argument("--steps", type=int, default=1200, help="of the optimiser")
     parser.add_argument("--seed", type=int, default=0, help="of clips, weights and order")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="file of weights to write")
     given = parser.parse_args(arguments)
@@ -195,14 +209,17 @@ def main(arguments: list[str] | None = None) -> None:
                 taught += lessons(one.result.clues, fused, one.evidence, one.truth, one.weight)
     torch.manual_seed(given.seed)
     network = RefineNet()
-    teach(network, taught, steps=given.steps, rate=_RATE, seed=given.seed)
+    with _one_thread():
+        teach(network, taught, steps=given.steps, rate=_RATE, seed=given.seed)
     held_out = [
         one
         for number in range(given.judges)
         for one in rehearsals(1_000_000 + 1000 * given.seed + number)
     ]
+    kept = io.BytesIO()  # Written to a path, the file would hold that path's name.
+    torch.save(network.state_dict(), kept)
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(network.state_dict(), given.out)
+    given.out.write_bytes(kept.getvalue())
     provenance = {
         "command": f"python -m model.refine_training --clips {given.clips} --judges"
         f" {given.judges} --steps {given.steps} --seed {given.seed}",

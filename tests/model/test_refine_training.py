@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -40,12 +41,25 @@ def test_an_imitated_word_is_mostly_right():
         assert (seen.argmax(axis=0) == mask).mean() > 0.5
 
 
+def _train(seed: int, out: Path) -> bytes:
+    tiny = ["--clips", "1", "--judges", "1", "--steps", "2"]
+    main([*tiny, "--seed", str(seed), "--out", str(out)])
+    return out.read_bytes()
+
+
 def test_the_command_writes_weights_and_where_they_come_from(tmp_path, capsys):
     out = tmp_path / "weights" / "small.pt"
-    main(["--clips", "1", "--judges", "1", "--steps", "2", "--seed", "4", "--out", str(out)])
+    _train(4, out)
     network = RefineNet()
     network.load_state_dict(torch.load(out, weights_only=True))
     told = json.loads(out.with_suffix(".json").read_text())
     assert json.loads(capsys.readouterr().out) == told
     assert told["command"].endswith("--clips 1 --judges 1 --steps 2 --seed 4")
     assert told["lessons"] > 0
+
+
+def test_the_same_seed_gives_the_same_file(tmp_path):
+    first = _train(4, tmp_path / "first.pt")
+    assert _train(4, tmp_path / "elsewhere" / "second.pt") == first
+    told = [(tmp_path / name).read_text() for name in ("first.json", "elsewhere/second.json")]
+    assert told[0] == told[1]
