@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,17 +14,12 @@ from model.clues import Clues
 from model.flow import FlowEstimator, forward_backward_confidence, get_flow
 from model.keyframes import KeyFrame, lab
 from model.match import MatchSettings, Source, vote
+from model.ranking import lead, most_probable
 from model.settings import PropagationSettings
+from model.side import Joined, Side, Way, colour_similarity
 from model.warp import identity_map, sample
 
 __all__ = ["Blender", "FrameResult", "colour_similarity", "weigh"]
-
-_LAB_WEIGHTS = (0.5 * (100 / 255) ** 2, 1.0, 1.0)
-"""½, 1, 1 on CIE's scale; OpenCV's 8-bit Lab stretches L from 0–100 to 0–255."""
-
-_WINDOW = (5, 5)
-
-_OUTLINE = np.ones((9, 9), np.uint8)
 
 _DIRECT = "dis-quick"
 """The flow between a frame and a key frame far off: rough, as matching goes on from there."""
@@ -56,30 +51,10 @@ class FrameResult:
     propagated: NDArray[np.float32] | None = field(default=None, repr=False)
     word: NDArray[np.uint8] | None = field(default=None, repr=False)
 
-    @property
+    @cached_property
     def mask(self) -> NDArray[np.uint8]:
         """(H, W) uint8: the most probable class."""
-        return np.asarray(self.probabilities.argmax(axis=0), dtype=np.uint8)
-
-
-def colour_similarity(
-    frame: NDArray[np.uint8], warped: NDArray[np.uint8], sigma: float
-) -> NDArray[np.float32]:
-    """exp(−D / 2σ²), D the weighted squared Lab difference averaged over 5 × 5 pixels.
-
-    Args:
-        frame: (H, W, 3) uint8 Lab.
-        warped: (H, W, 3) uint8 Lab, another image in the frame's geometry.
-        sigma: In units of CIE Lab.
-
-    Returns:
-        (H, W) float32, 0 to 1.
-    """
-    difference = cv2.absdiff(frame, warped).astype(np.float32)
-    squared = cv2.transform(difference * difference, np.array([_LAB_WEIGHTS], np.float32))
-    averaged = cv2.blur(squared, _WINDOW)
-    out: NDArray[np.float32] = np.asarray(cv2.exp(averaged * (-0.5 / sigma**2)))
-    return out.reshape(frame.shape[:2])
+        return most_probable(self.probabilities)
 
 
 def weigh(
@@ -128,57 +103,6 @@ def _closeness(index: int, keys: Sequence[KeyFrame], decay: float) -> list[float
     return [float(np.exp(-(distance - min(distances)) / decay)) for distance in distances]
 
 
-def _confidence_at_outlines(key: KeyFrame, chain: Chain) -> float:
-    """Mean confidence of a chain about the outlines of the warped mask; 1 where it has none."""
-    warped = sample(key.mask, chain.positions, "nearest")
-    edges = cv2.morphologyEx(warped, cv2.MORPH_GRADIENT, _OUTLINE) > 0
-    return float(chain.confidence[edges].mean()) if edges.any() else 1.0
-
-
-def _margin(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-    """By how much the most probable class leads the next; (H, W)."""
-    if len(probabilities) == 1:
-        return np.ones(probabilities.shape[1:], np.float32)
-    top = np.partition(probabilities, -2, axis=0)
-    out: NDArray[np.float32] = top[-1] - top[-2]
-    return out
-
-
-class _Side:
-    """A key frame, and of the ways to it the better one for each pixel.
-
-    Attributes:
-        key: The key frame.
-        positions: (H, W, 2) float32, position map frame → key frame.
-        confidence: (H, W) float32, how far that is trusted.
-        likeness: (H, W) float32, how much alike the colours are.
-    """
-
-    def __init__(self, key: KeyFrame, frame: NDArray[np.uint8], sigma: float, way: Chain) -> None:
-        self.key = key
-        self._frame = frame
-        self._sigma = sigma
-        self.positions = way.positions
-        self.confidence, self.likeness = self.trust(way)
-
-    def trust(self, way: Chain) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """How far a way is trusted, and how much alike the colours at its ends are."""
-        trusted = way.confidence
-        if self.key.trust is not None:
-            trusted = trusted * sample(self.key.trust, way.positions)
-        there = sample(self.key.lab, way.positions)
-        return trusted, colour_similarity(self._frame, there, self._sigma)
-
-    def join(self, way: Chain) -> NDArray[np.float32]:
-        """Take another way where it is better; return how far it is trusted."""
-        trusted, likeness = self.trust(way)
-        better = trusted * likeness > self.confidence * self.likeness
-        self.confidence = np.where(better, trusted, self.confidence)
-        self.likeness = np.where(better, likeness, self.likeness)
-        self.positions = np.where(better[..., None], way.positions, self.positions)
-        return trusted
-
-
 class Blender:
     """Labels frame after frame of one stretch, remembering the last result.
 
@@ -221,7 +145,7 @@ class Blender:
     def remember(self, result: FrameResult) -> None:
         """Recall the frame blended last as `result` has it: corrected since by something else."""
         if self._last is not None:
-            margin = _margin(result.probabilities)
+            margin = lead(result.probabilities)
             self._last = (result.mask, margin, self._last[2])
 
     def _matched(
@@ -236,39 +160,46 @@ class Blender:
         settings = self._settings
         order = sorted(sources, key=lambda source: abs(index - source[0].index))
         closeness = _closeness(index, [key for key, _ in order], settings.decay)
-        voters: list[Source] = []
-        sides: list[int] = []
-        found: list[_Side] = []
-        for number, ((key, chain), close) in enumerate(zip(order, closeness, strict=True)):
-            side = _Side(key, frame, settings.colour_sigma, chain)
-            ways = [(chain.positions, side.confidence)]
-            if _confidence_at_outlines(key, chain) < settings.direct_below:
-                direct = self._directly(image, key, chain)
-                ways.append((direct.positions, side.join(direct)))
-            voters += [Source(key.mask, None, key.lab, *way, close) for way in ways]
-            sides += [number] * len(ways)
-            found.append(side)
+        found = [self._side(image, frame, key, chain) for key, chain in order]
+        voters = [side.voters(close) for side, close in zip(found, closeness, strict=True)]
         if link is not None and self._last is not None and settings.recall > 0:
             positions = identity_map(*link.confidence.shape) + link.flow
-            voters.append(Source(*self._last, positions, link.confidence, settings.recall))
-            sides.append(len(found))
-        votes = vote(frame, voters, sources[0][0].onehot.shape[2], how, sides)
+            voters.append([Source(*self._last, positions, link.confidence, settings.recall)])
+        votes = vote(frame, voters, sources[0][0].onehot.shape[2], how)
         probabilities = votes.probabilities()
-        confidence = np.maximum.reduce([side.confidence * side.likeness for side in found])
+        confidence = np.maximum.reduce([side.confidence for side in found])
         clues = None
         if settings.refine is not None:
+            joined = [Joined.of(side.ways) for side in found]
             clues = Clues(
                 votes=votes,
-                warped=tuple(sample(side.key.onehot, side.positions) for side in found),
-                confidence=tuple(side.confidence for side in found),
-                likeness=tuple(side.likeness for side in found),
+                warped=tuple(
+                    sample(side.key.onehot, best.positions)
+                    for side, best in zip(found, joined, strict=True)
+                ),
+                confidence=tuple(best.trusted for best in joined),
+                likeness=tuple(best.likeness for best in joined),
                 distance=tuple(abs(index - side.key.index) for side in found),
                 lab=frame,
             )
         result = FrameResult(index, probabilities, confidence, is_key=False, clues=clues)
         if link is not None and settings.recall > 0:
-            self._last = (result.mask, _margin(probabilities), frame)
+            self._last = (result.mask, lead(probabilities), frame)
         return result
+
+    def _side(
+        self,
+        image: NDArray[np.uint8],
+        frame: NDArray[np.uint8],
+        key: KeyFrame,
+        chain: Chain,
+    ) -> Side:
+        """A key frame by its chain, and by direct flow where that is unsure."""
+        sigma = self._settings.colour_sigma
+        way = Way.of(key, chain, frame, sigma)
+        if way.mean_at_outlines(chain.confidence) >= self._settings.direct_below:
+            return Side(key, (way,))
+        return Side(key, (way, Way.of(key, self._directly(image, key, chain), frame, sigma)))
 
     def _directly(self, image: NDArray[np.uint8], key: KeyFrame, chain: Chain) -> Chain:
         """Match the frame with the key frame itself, starting from where the chain leads."""

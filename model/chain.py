@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.flow import FlowEstimator, forward_backward_confidence
+from model.flow import FlowEstimator, forward_backward_confidence, round_trip_tolerance
+from model.halves import halved, whole
 from model.warp import compose, identity_map, sample
 
 __all__ = ["Chain", "Link", "Shelf", "shelf"]
@@ -38,9 +39,10 @@ class Link:
         """Return the links first → second and second → first."""
         there = estimator.flow(first, second)
         back = estimator.flow(second, first)
+        tolerance = round_trip_tolerance(there, back)
         return (
-            Link(there, forward_backward_confidence(there, back)),
-            Link(back, forward_backward_confidence(back, there)),
+            Link(there, forward_backward_confidence(there, back, tolerance)),
+            Link(back, forward_backward_confidence(back, there, tolerance)),
         )
 
 
@@ -118,12 +120,12 @@ class Shelf:
 
     def put_link(self, name: str, link: Link) -> None:
         """Put away a link."""
-        self.put(name, link.flow.astype(np.float16), link.confidence.astype(np.float16))
+        self.put(name, halved(link.flow), halved(link.confidence))
 
     def take_link(self, name: str) -> Link:
         """Take back a link."""
         flow, confidence = self.take(name)
-        return Link(flow.astype(np.float32), confidence.astype(np.float32))
+        return Link(whole(flow), whole(confidence))
 
     def put_chain(self, name: str, chain: Chain) -> None:
         """Put away a chain, its positions as displacements."""

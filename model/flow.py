@@ -25,6 +25,7 @@ __all__ = [
     "forward_backward_confidence",
     "get_flow",
     "register_flow",
+    "round_trip_tolerance",
 ]
 
 _SMALLEST = 32
@@ -160,49 +161,78 @@ def forward_backward_check(
     Returns:
         (H, W) bool, on a's pixels.
     """
-    error, scale, ends = _round_trip(forward, backward)
+    scale = _squared_lengths(forward, backward)
+    error, ends = _round_trip(forward, backward)
     return np.asarray((error < 0.01 * scale + 0.5) & inside(ends, *backward.shape[:2]))
 
 
 def forward_backward_confidence(
-    forward: NDArray[np.float32], backward: NDArray[np.float32]
+    forward: NDArray[np.float32],
+    backward: NDArray[np.float32],
+    tolerance: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Soft form of the check: exp(−|w_f + w_b|² / (0.02 (|w_f|² + |w_b|²) + 1)), 0 outside.
+
+    Args:
+        forward: (H, W, 2) float32, a → b.
+        backward: (H, W, 2) float32, b → a.
+        tolerance: (H, W) float32, what is divided by, where `round_trip_tolerance` was asked.
 
     Returns:
         (H, W) float32, 0 to 1, on the pixels of the frame that `forward` starts from.
     """
-    error, scale, ends = _round_trip(forward, backward)
-    scale *= np.float32(0.02)
-    scale += np.float32(1)
-    np.divide(error, scale, out=error)
+    if tolerance is None:
+        tolerance = round_trip_tolerance(forward, backward)
+    error, ends = _round_trip(forward, backward)
+    np.divide(error, tolerance, out=error)
     np.negative(error, out=error)
     confidence: NDArray[np.float32] = np.asarray(cv2.exp(error, dst=error))
     confidence = confidence.reshape(forward.shape[:2])
-    confidence *= inside(ends, *backward.shape[:2])
+    np.copyto(confidence, np.float32(0), where=~inside(ends, *backward.shape[:2]))
     return confidence
+
+
+def round_trip_tolerance(
+    first: NDArray[np.float32], second: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """0.02 (|w_1|² + |w_2|²) + 1, (H, W) float32: the same for the way there and the way back."""
+    out = _squared_lengths(first, second)
+    out *= np.float32(0.02)
+    out += np.float32(1)
+    return out
+
+
+def _squared_lengths(
+    first: NDArray[np.float32], second: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """|w_1|² + |w_2|² at each pixel."""
+    _check_flows(first, second)
+    out = _squared_length(first)
+    out += _squared_length(second)
+    return out
 
 
 def _round_trip(
     forward: NDArray[np.float32], backward: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Return |w_f + w_b|², |w_f|² + |w_b|², and where the forward flow ends."""
-    if forward.shape != backward.shape or forward.ndim != 3 or forward.shape[2] != 2:
-        raise ValueError(
-            f"the two flows must be (H, W, 2) of one size; got {forward.shape}, {backward.shape}"
-        )
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return |w_f + w_b|², and where the forward flow ends."""
+    _check_flows(forward, backward)
     ends = identity_map(*forward.shape[:2]) + forward
     total = sample(backward, ends)
     total += forward
-    scale = _squared_length(forward)
-    scale += _squared_length(backward)
-    return _squared_length(total), scale, ends
+    return _squared_length(total), ends
+
+
+def _check_flows(first: NDArray[np.float32], second: NDArray[np.float32]) -> None:
+    if first.shape != second.shape or first.ndim != 3 or first.shape[2] != 2:
+        raise ValueError(
+            f"the two flows must be (H, W, 2) of one size; got {first.shape}, {second.shape}"
+        )
 
 
 def _squared_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    x, y = vectors[..., 0], vectors[..., 1]
-    out: NDArray[np.float32] = x * x
-    out += y * y
+    squares = np.square(vectors)
+    out: NDArray[np.float32] = squares[..., 0] + squares[..., 1]
     return out
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from model.chain import Link
 from model.flow import FlowEstimator
+from model.halves import halved, whole
 
 __all__ = ["FlowStore"]
 
@@ -78,11 +79,9 @@ class FlowStore:
             with self._working:
                 self.misses += 1
                 links = Link.both(read(index), read(index + 1), self._estimator)
-            kept = tuple(
-                array.astype(np.float16) for link in links for array in (link.flow, link.confidence)
-            )
+            kept = tuple(halved(array) for link in links for array in (link.flow, link.confidence))
             self._put(index, kept)
-        there, sure, back, sure_back = (array.astype(np.float32) for array in kept)
+        there, sure, back, sure_back = (whole(array) for array in kept)
         return Link(there, sure), Link(back, sure_back)
 
     def _take(self, index: int) -> tuple[NDArray[np.float16], ...] | None:

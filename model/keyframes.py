@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -131,6 +132,11 @@ class KeyFrame:
             trust = np.exp(-distance.astype(np.float32) / _REACH)
         onehot = np.where(mask[..., None] == np.arange(num_classes), np.uint8(255), np.uint8(0))
         return cls(index, mask, labelled, trust, onehot, image, lab(image))
+
+    @cached_property
+    def lead(self) -> NDArray[np.float32]:
+        """(H, W) float32, of two classes: 1 where it is class 1, −1 where it is class 0."""
+        return self.mask.astype(np.float32) * 2 - 1
 
     def warp(self, positions: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the mask's probabilities at `positions`, (K, H, W) float32."""

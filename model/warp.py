@@ -96,5 +96,6 @@ def compose(first: NDArray[np.float32], then: NDArray[np.float32]) -> NDArray[np
 
 def inside(positions: NDArray[np.float32], height: int, width: int) -> NDArray[np.bool_]:
     """Tell which positions lie in an image of `height` × `width`; (h, w) bool."""
-    x, y = positions[..., 0], positions[..., 1]
-    return np.asarray((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1))
+    last = np.array([width - 1, height - 1, 0, 0], np.float64)
+    within = cv2.inRange(positions, np.zeros(4), last)
+    return np.asarray(within, np.uint8) > 0

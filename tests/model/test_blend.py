@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
-from model.blend import Blender, colour_similarity, weigh
+from model.blend import Blender, weigh
 from model.chain import Chain, Link
 from model.flow import DISFlow
 from model.keyframes import KeyFrame, lab
 from model.settings import PropagationSettings
+from model.side import colour_similarity
 
 HEIGHT, WIDTH = 24, 32
 GREY = np.full((HEIGHT, WIDTH, 3), 120, np.uint8)

@@ -1,10 +1,12 @@
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from model.keyframes import lab
-from model.match import MatchSettings, Source, match
-from model.warp import identity_map
+from model.match import OFFSETS, MatchSettings, Source, match, patch_differences, vote
+from model.warp import identity_map, sample
 
 HEIGHT, WIDTH = 60, 80
 
@@ -106,3 +108,84 @@ def test_one_class_and_a_tiny_image():
     trust = np.ones((1, 3), np.float32)
     source = Source(mask, None, image, identity_map(1, 3), trust, 1.0)
     np.testing.assert_array_equal(match(image, [source], 1, MatchSettings()), 1)
+
+
+def _plainly(
+    frame: np.ndarray, sides: list[list[Source]], count: int, how: MatchSettings
+) -> np.ndarray:
+    """The formula of `model.match` at every pixel, one offset after another; (K, H, W)."""
+    scale = np.array([np.sqrt(0.5) * 100 / 255 * 4, 4, 4])
+    votes = np.zeros((count, HEIGHT, WIDTH))
+    for source in (source for side in sides for source in side):
+        rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+        image = sample(source.lab, source.positions).astype(int)
+        classes = sample(source.mask, source.positions, "nearest")
+        share = np.ones((HEIGHT, WIDTH)) if source.margin is None else source.margin
+        lead = sample(np.float32(source.mask * 2.0 - 1) * np.float32(share), source.positions)
+        share = sample(np.float32(share), source.positions)
+        for x, y in OFFSETS:
+            at = (rows + y).clip(0, HEIGHT - 1), (columns + x).clip(0, WIDTH - 1)
+            apart = np.minimum(np.rint(np.abs(frame - image[at]) @ scale), 255).astype(np.uint8)
+            apart = cv2.blur(apart, (3, 3)) / 4
+            radius = how.radius + how.search * (1 - source.confidence)
+            weight = (source.confidence + how.confidence_floor) * source.weight
+            weight = weight * (np.exp(-apart / how.colour) + how.colour_floor)
+            weight = weight * np.exp(-0.5 * (x * x + y * y) / radius**2)
+            if count == 2:
+                votes[0] += weight * (np.abs(lead[at]) - lead[at]) / 2
+                votes[1] += weight * (np.abs(lead[at]) + lead[at]) / 2
+            else:
+                for label in range(count):
+                    votes[label] += weight * share[at] * (classes[at] == label)
+    return votes / votes.sum(axis=0)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_votes_are_those_of_the_plain_formula(count, seed, monkeypatch):
+    monkeypatch.setattr("model.match._CHUNK", 700)
+    generator = np.random.default_rng(seed)
+
+    def smooth(*shape: int) -> np.ndarray:
+        rough = generator.normal(0, 1, (HEIGHT, WIDTH, *shape)).astype(np.float32)
+        return cv2.GaussianBlur(rough, (0, 0), 4) * 8
+
+    def source(weight: float, margin: bool, known: bool) -> Source:
+        mask = smooth(count).argmax(axis=2).astype(np.uint8)
+        colours = lab(np.clip(128 + 90 * smooth(3), 0, 255).astype(np.uint8))
+        positions = identity_map(HEIGHT, WIDTH) + 3 * smooth(2)
+        return Source(
+            mask,
+            np.abs(smooth()).clip(0, 1) if margin else None,
+            colours,
+            positions,
+            generator.random((HEIGHT, WIDTH), np.float32),
+            weight,
+            sample(colours, positions) if known else None,
+            sample(mask, positions, "nearest") if known else None,
+        )
+
+    frame = lab(np.clip(128 + 90 * smooth(3), 0, 255).astype(np.uint8))
+    sides = [[source(1.0, False, True), source(1.0, False, False)], [source(0.1, True, False)]]
+    votes = vote(frame, sides, count, MatchSettings())
+    voted = np.zeros((HEIGHT, WIDTH), bool)
+    voted.ravel()[votes.places] = True
+    # At the rim of the voted pixels' box the plain formula sees more of the frame.
+    inner = voted & (cv2.erode(voted.astype(np.uint8), np.ones((5, 5))) > 0)
+    assert inner.mean() > 0.5
+    expected = _plainly(frame.astype(int), sides, count, MatchSettings())
+    np.testing.assert_allclose(votes.probabilities()[:, inner], expected[:, inner], atol=2e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([3, 30, 255]))
+def test_patches_are_compared_as_a_weighted_sum_of_channels_would(seed, spread):
+    generator = np.random.default_rng(seed)
+    images = generator.integers(0, spread + 1, (2, 9, 12, 3), dtype=np.uint8)
+    weights = np.array([[np.sqrt(0.5) * 100 / 255 * 4, 4, 4]], np.float32)
+    padded = cv2.copyMakeBorder(images[1], 6, 6, 6, 6, cv2.BORDER_REPLICATE)
+    found = patch_differences(images[0], images[1])
+    for (x, y), difference in zip(OFFSETS, found, strict=True):
+        there = padded[6 + y : 15 + y, 6 + x : 18 + x]
+        plain = cv2.blur(cv2.transform(cv2.absdiff(images[0], there), weights), (3, 3))
+        np.testing.assert_array_equal(difference, plain)

@@ -86,3 +86,11 @@ def test_the_identity_cannot_be_changed_by_accident():
 def test_refuses_wrong_input(array, positions, interpolation, message):
     with pytest.raises(ValueError, match=message):
         sample(array, positions, interpolation)
+
+
+def test_the_border_is_inside_and_what_is_beyond_is_not():
+    x, y = np.meshgrid(np.float32([-0.01, 0, 2.5, 6, 6.01]), np.float32([-0.01, 0, 4, 4.01]))
+    out = inside(np.stack([x, y], axis=-1), 5, 7)
+    expected = np.outer([False, True, True, False], [False, True, True, True, False])
+    np.testing.assert_array_equal(out, expected)
+    assert out.dtype == np.bool_
