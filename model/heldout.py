@@ -32,6 +32,10 @@ as far from the next label as other frames are, and so speaks for the network mo
 WORTH = 0.001
 """The gain in held-out mIoU below which nothing more is taken."""
 
+_USUAL = EVIDENCE_WEIGHTS[-1]
+"""The weight that did best on most clips, and counts as if one more frame had chosen it: where
+evidence helps, one frame's choice among the weights is nearly chance."""
+
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -108,7 +112,8 @@ def evidence_weight(
 
     Returns:
         The lightest of `EVIDENCE_WEIGHTS` that is about as good as the best, by mIoU over all
-        records; 0.0 where evidence does not help, or nothing was held out.
+        records, drawn to the usual weight the more the fewer records there are; 0.0 where
+        evidence does not help, or nothing was held out.
     """
     if not records:
         return 0.0
@@ -121,8 +126,9 @@ def evidence_weight(
         scores.append(mean_iou(np.sum(counts, axis=0)) or 0.0)
     if max(scores) < scores[0] + WORTH:
         return 0.0
-    return next(
+    chosen = next(
         weight
         for weight, score in zip(EVIDENCE_WEIGHTS, scores, strict=True)
         if score >= max(scores) - WORTH
     )
+    return (len(records) * chosen + _USUAL) / (len(records) + 1) if chosen else 0.0

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from model.blend import FrameResult
 from model.flow import DISFlow
-from model.heldout import evidence_weight, hold_out
+from model.heldout import HeldOut, evidence_weight, hold_out
 from model.settings import PropagationSettings
 from tests.model.moving import MovingClip
 
@@ -47,6 +48,23 @@ def test_evidence_that_is_right_gets_weight_and_wrong_evidence_none():
     assert evidence_weight(right, 3, settings) > 0
     assert evidence_weight(wrong, 3, settings) == 0
     assert evidence_weight([], 3, settings) == 0
+
+
+def _doubtful(right: bool) -> HeldOut:
+    """Half of a frame is wrong by a hair; a quarter of the evidence's weight would put it right."""
+    truth = np.zeros((8, 8), np.uint8)
+    truth[4:] = 1
+    wrong = np.where(truth == 1, 0.55, 1.0).astype(np.float32)
+    result = FrameResult(3, np.stack([wrong, 1 - wrong]), np.zeros((8, 8), np.float32), False)
+    said = truth if right else 1 - truth
+    return HeldOut(result, (said == np.arange(2)[:, None, None]).astype(np.float32), truth)
+
+
+@pytest.mark.parametrize(("frames", "weight"), [(1, 0.5), (3, 0.375), (9, 0.3)])
+def test_the_fewer_frames_judge_the_nearer_is_the_weight_to_the_usual_one(frames, weight):
+    settings = PropagationSettings()
+    assert evidence_weight([_doubtful(True)] * frames, 2, settings) == pytest.approx(weight)
+    assert evidence_weight([_doubtful(False)] * frames, 2, settings) == 0
 
 
 def test_only_the_held_out_frames_are_asked():
