@@ -13,7 +13,7 @@ from backend.snapshot import ClipSnapshot
 from model.pipeline import ClipAnnotator
 from model.propagate import FrameResult
 from model.quality import Calibration, QualityEstimate, reverse_test
-from model.spots import Spot, spots_of, without_echoes
+from model.spots import SpotFinder
 
 __all__ = ["expected_of_project", "for_people", "judge"]
 
@@ -36,7 +36,7 @@ def judge(
         that a key frame calls by another name than those around it: ``frame``, ``box``,
         ``labelled``, ``expected``, the last two by name).
     """
-    spots: list[Spot] = []
+    finder = SpotFinder(labels, annotator.source)
 
     def predictions() -> Iterator[FrameResult]:
         for result in reverse_test(
@@ -47,12 +47,11 @@ def judge(
             settings=annotator.propagation,
             refinement=annotator.refinement,
         ):
-            spots.extend(spots_of(result, labels, annotator.source))
+            finder.add(result)
             yield result
 
     calibration = Calibration.of(predictions(), labels)
     names = annotator.class_names
-    kept = without_echoes(spots, sorted(labels))
     return QualityEstimate(calibration), {
         "held_out": {str(i): round(value, 4) for i, value in calibration.held_out.items()},
         "spots": [
@@ -62,7 +61,7 @@ def judge(
                 "labelled": names[spot.labelled],
                 "expected": names[spot.expected],
             }
-            for spot in sorted(kept, key=lambda spot: -spot.pixels)[:_MOST_SPOTS]
+            for spot in sorted(finder.spots(), key=lambda spot: -spot.pixels)[:_MOST_SPOTS]
         ],
     }
 

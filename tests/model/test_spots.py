@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from model.blend import FrameResult
+from model.colours import Fit
 from model.flow import DISFlow
 from model.quality import reverse_test
-from model.spots import Spot, SpotRules, find_spots, spots_of, without_echoes
+from model.spots import Spot, SpotFinder, SpotLaw, find_spots
 from tests.model.drifting import HEIGHT, WIDTH, Drifting
 
 
@@ -41,6 +42,12 @@ def test_a_small_difference_at_an_outline_is_no_spot(clip):
     keys = clip.keys(0, 4, 8, 12)
     keys[4] = cv2.dilate(keys[4], np.ones((5, 5), np.uint8))
     assert _spots(clip, keys) == []
+
+
+def spots_of(result, keys, clip, law=None) -> list[Spot]:
+    finder = SpotFinder(keys, clip, law)
+    finder.add(result)
+    return finder.spots()
 
 
 def _predicted(mask, confidence):
@@ -80,24 +87,53 @@ class Framed(Drifting):
         return mask
 
 
+_SURE = {"probability": 0.9, "confidence": 0.5, "fit": Fit(2.0, 0.8), "size": 0.01, "cut": False}
+
+
 @pytest.mark.parametrize(
-    ("side", "confidence", "found"), [(15, 0.1, 0), (15, 0.5, 1), (12, 0.5, 0), (26, 0.1, 1)]
+    "worse",
+    [
+        {"probability": 0.7},
+        {"confidence": 0.02},
+        {"fit": Fit(1.0, 0.8)},
+        {"fit": Fit(2.0, 0.5)},
+        {"size": 0.003},
+        {"cut": True},
+    ],
 )
-def test_small_regions_count_only_where_the_prediction_is_sure(side, confidence, found):
+def test_each_thing_that_speaks_against_it_makes_a_spot_less_likely(worse):
+    law = SpotLaw()
+    assert law.odds(**{**_SURE, **worse}) < law.odds(**_SURE) - 1
+
+
+def test_what_is_predicted_without_any_confidence_says_nothing():
+    law = SpotLaw()
+    odds = {law.odds(**{**_SURE, "confidence": 0.0, "probability": p}) for p in (0.0, 0.5, 1.0)}
+    assert len(odds) == 1
+
+
+def test_size_says_nothing_of_what_is_large():
+    law = SpotLaw()
+    assert law.odds(**{**_SURE, "size": 0.3}) == law.odds(**_SURE)
+
+
+@pytest.mark.parametrize(("side", "found"), [(13, 0), (26, 1)])
+def test_the_smallest_regions_are_not_told(side, found):
     clip = Framed()
     keys = clip.keys(0, 4, 8)
-    predicted = _predicted(keys[4], confidence)
+    predicted = _predicted(keys[4], 0.5)
     keys[4][60 : 60 + side, 2 : 2 + side] = 1
     assert len(spots_of(predicted, keys, clip)) == found
 
 
-@pytest.mark.parametrize(("rules", "found"), [(SpotRules(), 1), (SpotRules(clear_alike=1.01), 0)])
-def test_small_regions_of_the_outermost_key_frames_count_where_colours_are_clear(rules, found):
-    clip = Framed()
-    keys = clip.keys(4, 8)
-    predicted = _predicted(keys[4], confidence=0.1)
-    keys[4][60:86, 2:28] = 1
-    assert len(spots_of(predicted, keys, clip, rules)) == found
+def test_a_region_that_flow_has_lost_is_told_by_its_colours(clip):
+    """It is predicted as it is labelled, without any confidence."""
+    keys = clip.keys(0, 4, 8)
+    square = keys[4] == 1
+    keys[4][square] = 2
+    (spot,) = spots_of(_predicted(keys[4], confidence=0.0), keys, clip)
+    assert (spot.labelled, spot.expected, spot.pixels) == (2, 1, square.sum())
+    assert spots_of(_predicted(keys[4], confidence=0.0), keys, clip, SpotLaw(level=-9.0)) == []
 
 
 def test_what_became_one_with_its_surroundings_is_found(clip):
@@ -123,13 +159,12 @@ def test_what_became_one_with_a_right_region_is_told_by_itself(clip):
     assert spot.share == pytest.approx(1)
 
 
-def test_a_part_counts_only_where_the_prediction_is_sure(clip):
+def test_a_part_of_a_region_is_found(clip):
     keys = clip.keys(0, 4, 8)
-    sure, unsure = _predicted(keys[4], confidence=0.9), _predicted(keys[4], confidence=0.1)
+    sure = _predicted(keys[4], confidence=0.9)
     keys[4][10:44, 28:40] = 0  # A third of the first square.
     (spot,) = spots_of(sure, keys, clip)
     assert (spot.box, spot.labelled, spot.expected) == ((28, 10, 40, 44), 0, 1)
-    assert spots_of(unsure, keys, clip) == []
 
 
 def test_close_spots_of_the_same_classes_are_told_as_one(clip):
@@ -138,42 +173,6 @@ def test_close_spots_of_the_same_classes_are_told_as_one(clip):
     keys[4][60:70, 4:14] = keys[4][60:70, 18:28] = 1
     (spot,) = spots_of(predicted, keys, clip)
     assert (spot.box, spot.pixels) == ((4, 60, 28, 70), 200)
-
-
-def test_two_regions_far_from_filling_a_box_are_told_apart(clip):
-    """A wrong region was told as one with a doubtful one across the corner, box and all."""
-    keys = clip.keys(0, 4, 8)
-    keys[4][:] = 0
-    predicted = _predicted(keys[4], confidence=0.9)
-    keys[4][2:22, 80:100] = keys[4][30:50, 105:125] = 1
-    spots = spots_of(predicted, keys, clip)
-    assert sorted(spot.box for spot in spots) == [(80, 2, 100, 22), (105, 30, 125, 50)]
-
-
-def _spot(frame, labelled, expected, share, left=10, pixels=400):
-    return Spot(frame, (left, 10, left + 20, 30), labelled, expected, pixels, share)
-
-
-@pytest.mark.parametrize(
-    ("spots", "kept"),
-    [
-        # Key frame 5 is wrong; 10 was predicted from it, and from one that is right.
-        ([_spot(5, 2, 1, 0.95), _spot(10, 1, 2, 0.6)], [5]),
-        # The first frame was predicted from the wrong one alone.
-        ([_spot(0, 1, 2, 1.0), _spot(5, 2, 1, 0.95)], [5]),
-        # The first frame is wrong, its neighbour is in two minds.
-        ([_spot(0, 2, 1, 1.0), _spot(5, 1, 2, 0.7)], [0]),
-        # The first frame is wrong, and a part of it misleads its neighbour for certain.
-        ([_spot(0, 2, 1, 1.0), _spot(5, 1, 2, 0.9, pixels=100)], [0]),
-        # Not neighbours; far apart; other classes.
-        ([_spot(5, 2, 1, 0.95), _spot(15, 1, 2, 0.6)], [5, 15]),
-        ([_spot(5, 2, 1, 0.95), _spot(10, 1, 2, 0.6, left=200)], [5, 10]),
-        ([_spot(5, 2, 1, 0.95), _spot(10, 0, 2, 0.6)], [5, 10]),
-    ],
-)
-def test_echoes_of_a_wrong_label_are_dropped(spots, kept):
-    left = without_echoes(spots, [0, 5, 10, 15, 20])
-    assert [spot.frame for spot in left] == kept
 
 
 def test_two_key_frames_blame_each_other(clip):
