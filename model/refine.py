@@ -107,7 +107,7 @@ def corrected(network: RefineNet, batch: Iterable[Window]) -> list[Tensor]:
     ]
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def refined(
     network: RefineNet,
     clues: Clues,
@@ -132,7 +132,7 @@ def refined(
     if share == 0.0 or len(probabilities) == 1:
         return probabilities
     out = probabilities.copy()
-    for batch in _batches(windows(clues, probabilities, evidence, weight)):
+    for batch in _batches(windows(clues, probabilities, evidence, weight, decided=True)):
         for window, logits in zip(batch, corrected(network, batch), strict=True):
             y, x = window.core
             new = logits[:, y, x].softmax(dim=0).cpu()

@@ -37,16 +37,19 @@ _LINKS_AHEAD = 3
 
 _STRETCHES_AHEAD = 1
 
+_BLENDED_AHEAD = 1
+"""Frames between key frames blended ahead while the one before is corrected."""
+
 
 class Walk:
     """A clip with its key frames, walked a stretch between two key frames at a time.
 
     In each stretch the chain to the key frame after it is built backwards and put on a shelf,
     with the links that the chain to the key frame before it needs; then the frames are yielded
-    forwards, while a thread builds the next stretch (`PropagationSettings.ahead`). Each pair of
-    neighbours is matched once, each frame read once. Where key frames are labelled in part, the
-    flow between them is followed once in each direction before that, to complete them
-    (`model.sparse`).
+    forwards, while a thread builds the next stretch (`PropagationSettings.ahead`), and another one
+    blends the next frame while one is corrected. Each pair of neighbours is matched once, each
+    frame read once. Where key frames are labelled in part, the flow between them is followed once
+    in each direction before that, to complete them (`model.sparse`).
 
     Args:
         source: The clip.
@@ -267,6 +270,16 @@ class Walk:
         if before.index in wanted:
             others = [] if last is None else [last.arrived()]
             yield self._key_result(before, [*others, (after, stretch.back)])
+        depth = 0 if self._correct is None else _BLENDED_AHEAD
+        with self._ahead(self._between(store, stretch, wanted), depth) as results:
+            for result in results:
+                yield result if self._correct is None else self._correct(result)
+
+    def _between(
+        self, store: Shelf, stretch: _Stretch, wanted: Container[int]
+    ) -> Iterator[FrameResult]:
+        """Blend the frames between a stretch's key frames, and complete its forward chain."""
+        before, after = stretch.before, stretch.after
         chain = Chain.start(before.index, self.shape)
         blender = Blender(self.settings, self._flows)
         for index in range(before.index + 1, after.index):
@@ -276,8 +289,7 @@ class Walk:
                 (image,) = store.take(f"frame-{index}")
                 sources = [(before, chain), (after, other)]
                 result = fade(blender.blend(index, image, sources), sources)
-                result = replace(result, image=image)
-                yield result if self._correct is None else self._correct(result)
+                yield replace(result, image=image)
         stretch.forth = chain.extend(store.take_link(f"link-{after.index}"))
 
     def _shelve(

@@ -70,6 +70,8 @@ def windows(
     probabilities: NDArray[np.float32],
     evidence: NDArray[np.float32] | None = None,
     weight: float = 0.0,
+    *,
+    decided: bool = False,
 ) -> Iterator[Window]:
     """Cut a frame into the windows that hold contested pixels.
 
@@ -78,40 +80,44 @@ def windows(
         probabilities: (K, H, W) float32, as fused so far.
         evidence: (K, H, W) float32, a network's word.
         weight: How much it counted in fusion, 0 to 1.
+        decided: Whether to look only at classes that are there on pixels to decide on, instead of
+            anywhere in the window: fewer by a third where there are many.
     """
     shape = clues.lab.shape[:2]
     contested = np.zeros(shape, bool)
     contested.ravel()[clues.votes.places] = True
     if not contested.any():
         return
-    by_class = [probabilities, *_sides(clues, probabilities)]
-    by_class.append(probabilities if evidence is None else evidence)
+    heard = probabilities if evidence is None else evidence
+    votes = [clues.votes.probabilities(side) for side in range(len(clues.distance))]
     shared = _shared(clues, contested, 0.0 if evidence is None else weight)
+    present = probabilities > _PRESENT
+    if evidence is not None:
+        present |= evidence > _PRESENT
+    if decided:
+        present &= contested
     for place, core in _squares(contested):
-        there = [array[:, place[0], place[1]] for array in by_class]
-        most = np.maximum(there[0].max(axis=(1, 2)), there[-1].max(axis=(1, 2)))
-        classes = np.flatnonzero(most > _PRESENT)
-        stacked = torch.from_numpy(np.stack([array[classes] for array in there], axis=1))
+        window = (slice(None), *place)
+        looked = present[window][:, core[0], core[1]] if decided else present[window]
+        classes = np.flatnonzero(looked.any(axis=(1, 2)))
+        fused = probabilities[window][classes]
+        stacked = np.empty((len(classes), CLASS_CHANNELS, *contested[place].shape), np.float32)
+        stacked[:, [0, 1, 2, 3, 4]] = fused[:, None]  # What a side that is missing says as well.
+        for side, says in enumerate(votes):
+            stacked[:, 1 + side] = says[window][classes]
+        for side, warped in enumerate(clues.warped):
+            there = np.moveaxis(warped[place][..., classes], 2, 0)
+            np.multiply(there, np.float32(1 / 255), out=stacked[:, 3 + side])
+        stacked[:, 5] = heard[window][classes]
         yield Window(
             place,
             core,
             classes,
-            stacked[:, 0],
-            torch.logit(stacked, eps=_PRESENT) / 4,
-            torch.from_numpy(shared[:, place[0], place[1]]),
+            torch.from_numpy(fused),
+            torch.logit(torch.from_numpy(stacked), eps=_PRESENT).div_(4),
+            torch.from_numpy(shared[window]),
             torch.from_numpy(contested[place]),
         )
-
-
-def _sides(clues: Clues, probabilities: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """Votes of both sides, then warped masks of both; for a side that is missing, what is fused."""
-    count = len(clues.distance)
-    votes = [clues.votes.probabilities(side) for side in range(count)]
-    warped = [
-        np.moveaxis(mask, 2, 0).astype(np.float32) * np.float32(1 / 255) for mask in clues.warped
-    ]
-    missing = [probabilities] * (2 - count)
-    return [*votes, *missing, *warped, *missing]
 
 
 def _shared(clues: Clues, contested: NDArray[np.bool_], heard: float) -> NDArray[np.float32]:

@@ -54,6 +54,21 @@ def test_only_classes_that_are_there_are_looked_at(result: FrameResult) -> None:
         np.testing.assert_array_equal(window.classes, np.flatnonzero(there.max((1, 2)) > 0.02))
 
 
+def test_to_decide_it_is_enough_to_look_at_classes_that_are_there_to_decide_on(
+    result: FrameResult,
+) -> None:
+    seen = list(windows(result.clues, result.probabilities, decided=True))
+    everywhere = list(windows(result.clues, result.probabilities))
+    assert len(seen) == len(everywhere)
+    for window, whole in zip(seen, everywhere, strict=True):
+        there = result.probabilities[:, window.place[0], window.place[1]]
+        on = there[:, window.core[0], window.core[1]][:, window.contested[window.core].numpy()]
+        np.testing.assert_array_equal(window.classes, np.flatnonzero(on.max(axis=1) > 0.02))
+        kept = np.isin(whole.classes, window.classes)
+        torch.testing.assert_close(window.by_class, whole.by_class[kept], rtol=0, atol=0)
+        torch.testing.assert_close(window.shared, whole.shared, rtol=0, atol=0)
+
+
 def test_a_class_that_only_a_network_names_is_looked_at(result: FrameResult) -> None:
     evidence = np.zeros_like(result.probabilities)
     evidence[-1] = 1
