@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
+from collections import deque
 from collections.abc import Callable
 from threading import Lock
 from typing import BinaryIO
@@ -29,17 +30,22 @@ _BYTES = 2 * 2**30
 _DISK_SHARE = 4
 """At most one part in so many of what is free on the disk is taken."""
 
+_PASSING = 4
+"""One part in so many is for the pairs that came last: a frame's neighbours are asked for again
+when it is steadied (`model.steady`)."""
+
 
 class FlowStore:
     """A flow estimator that remembers the flow between numbered frames of one clip.
 
     Flow is rounded to float16 whether it is kept or not, so that results do not depend on it. What
-    is kept lies in a nameless temporary file, which is gone when the store or the process is. It
-    may be asked from several threads; the estimator works for one at a time.
+    is kept lies in a nameless temporary file, which is gone when the store or the process is. The
+    pairs that are asked for first stay; once there is no more room, the others pass through a part
+    of it. It may be asked from several threads; the estimator works for one at a time.
 
     Args:
         estimator: Works out what is not kept yet.
-        limit: The most bytes to keep; 0 keeps nothing. What comes after that is not kept.
+        limit: The most bytes to keep; 0 keeps nothing.
 
     Attributes:
         name: The estimator's.
@@ -56,6 +62,7 @@ class FlowStore:
         self._file: BinaryIO | None = None
         self._end = 0
         self._places: dict[int, tuple[int, tuple[tuple[int, ...], ...]]] = {}
+        self._passing: deque[int] = deque()
 
     def flow(
         self,
@@ -85,12 +92,12 @@ class FlowStore:
         return Link(there, sure), Link(back, sure_back)
 
     def _take(self, index: int) -> tuple[NDArray[np.float16], ...] | None:
-        place = self._places.get(index)
-        if place is None or self._file is None:
-            return None
-        start, shapes = place
-        arrays = tuple(np.empty(shape, np.float16) for shape in shapes)
         with self._filing:
+            place = self._places.get(index)
+            if place is None or self._file is None:
+                return None
+            start, shapes = place
+            arrays = tuple(np.empty(shape, np.float16) for shape in shapes)
             self._file.seek(start)
             for array in arrays:
                 self._file.readinto(array.data)  # type: ignore[attr-defined]
@@ -99,7 +106,7 @@ class FlowStore:
     def _put(self, index: int, arrays: tuple[NDArray[np.float16], ...]) -> None:
         size = sum(array.nbytes for array in arrays)
         with self._filing:
-            if self._end + size > self._limit:
+            if size > self._limit or index in self._places:
                 return
             try:
                 if self._file is None:
@@ -109,11 +116,22 @@ class FlowStore:
                         return
                     self._file = tempfile.TemporaryFile(prefix="maskloop-flow-")  # noqa: SIM115
                     weakref.finalize(self, self._file.close)
-                self._file.seek(self._end)
+                start = self._room(size)
+                if start is None:
+                    return
+                self._file.seek(start)
                 for array in arrays:
                     self._file.write(array.data)
             except OSError:  # A full disk costs time, not the round.
                 self._limit = 0
                 return
-            self._places[index] = (self._end, tuple(array.shape for array in arrays))
+            self._places[index] = (start, tuple(array.shape for array in arrays))
+            if start + size > self._limit - self._limit // _PASSING // size * size:
+                self._passing.append(index)
+
+    def _room(self, size: int) -> int | None:
+        """Where a pair of `size` bytes may be written; all of a clip's are of one size."""
+        if self._end + size <= self._limit:
             self._end += size
+            return self._end - size
+        return self._places.pop(self._passing.popleft())[0] if self._passing else None

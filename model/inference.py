@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import cv2
 import numpy as np
 import torch
@@ -18,7 +20,8 @@ __all__ = ["NetworkEvidence"]
 class NetworkEvidence:
     """A network as the `Evidence` that `propagate` asks for each frame.
 
-    Remembers the features of the frame it was asked about last: selection asks for them next.
+    Remembers the features of the two frames it was asked about last: selection asks for them next,
+    and masks come a frame late (`model.steady`).
 
     Args:
         network: A fine-tuned network.
@@ -33,7 +36,7 @@ class NetworkEvidence:
         self._device = torch.device(device)
         self._network = network_on(network, self._device)
         self._max_pixels = max_pixels
-        self._last: tuple[NDArray[np.uint8], NDArray[np.float32]] | None = None
+        self._last: deque[tuple[NDArray[np.uint8], NDArray[np.float32]]] = deque(maxlen=2)
 
     @torch.no_grad()
     def __call__(self, index: int, image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -41,7 +44,7 @@ class NetworkEvidence:
         prepared = self._prepare(image)
         with precision(self._device):
             logits, features = self._network.logits_and_features(prepared)
-        self._last = (image, _array(features))
+        self._last.append((image, _array(features)))
         logits = logits.float()
         if logits.shape[2:] != image.shape[:2]:
             logits = F.interpolate(
@@ -53,13 +56,14 @@ class NetworkEvidence:
     def feature_map(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Describe a frame place by place, by the network's features (HVSA, Eq. 7, their mean).
 
-        Costs nothing for the very array it was last asked about.
+        Costs nothing for the very arrays it was last asked about.
 
         Returns:
             (C, h, w) float32, smaller than the image.
         """
-        if self._last is not None and self._last[0] is image:
-            return self._last[1]
+        for known, features in self._last:
+            if known is image:
+                return features
         prepared = self._prepare(image)
         with precision(self._device):
             return _array(self._network.features(prepared))

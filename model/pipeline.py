@@ -35,6 +35,7 @@ from model.propagate import (
 from model.refine import Refinement, load_refiner
 from model.refine_adapt import adapt
 from model.stages import Stages
+from model.steady import steadied
 from model.unjudged import FEW, agreement, unjudged_weight
 
 __all__ = ["METHODS", "ClipAnnotator"]
@@ -340,7 +341,7 @@ class ClipAnnotator:
             return self._predicted(keys, self._asked, progress)
         helps = self.method == "maskloop" and self._network is not None and self.evidence_weight > 0
         self._asked = self._evidence(self._network) if self._network is not None else None
-        return propagate(
+        results = propagate(
             self.source,
             labels,
             self.num_classes,
@@ -351,6 +352,7 @@ class ClipAnnotator:
             refinement=self.refinement,
             progress=progress,
         )
+        return steadied(results, labels, self.flow, self.source, self.propagation)
 
     def _predicted(
         self, keys: Labels, evidence: Evidence, progress: Progress | None

@@ -30,6 +30,8 @@ class PropagationSettings:
             result of the frame before.
         refine: With matching: the share of the refining network's correction (`model.refine`), 0
             to 1, where the clip's own key frames do not say it; None is without refinement.
+        steady: λ, the weight of the frames before and after in a clip's masks (`model.steady`);
+            0 is without. It is for `ClipAnnotator.propagate`, which has them all.
     """
 
     decay: float = 10.0
@@ -43,8 +45,9 @@ class PropagationSettings:
     direct_below: float = 0.5
     recall: float = 0.1
     refine: float | None = None
+    steady: float = 0.0
 
     @classmethod
     def best(cls, refine: float | None = None) -> PropagationSettings:
         """Everything that earns its time; meant for the flow `dis-sharp`."""
-        return cls(matching=MatchSettings(), refine=refine)
+        return cls(matching=MatchSettings(), refine=refine, steady=1.0)

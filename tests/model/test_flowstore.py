@@ -55,12 +55,28 @@ def test_as_much_is_kept_as_there_is_room_for(limit, misses):
     assert store.misses == misses
 
 
-@pytest.mark.parametrize("limit", [2 * PAIR, 10**9])
+def test_the_pairs_that_came_last_are_kept_besides():
+    clip = MovingClip()
+    store = FlowStore(DISFlow(), 8 * PAIR)
+    for index in range(11):
+        store.links(index, clip.read)
+    assert store.misses == 11
+    for index in (10, 9, 5, 4, 3, 2, 1, 0, 9, 10):
+        store.links(index, clip.read)
+    assert store.misses == 11
+    store.links(8, clip.read)  # In the place of frame 9, which came before 10.
+    store.links(10, clip.read)
+    assert store.misses == 12
+    store.links(9, clip.read)
+    assert store.misses == 13
+
+
+@pytest.mark.parametrize("limit", [2 * PAIR, 4 * PAIR, 10**9])
 def test_several_threads_get_the_same_links(limit, hasty_threads):
     clip = MovingClip()
-    alone = [_arrays(FlowStore(DISFlow()).links(index, clip.read)) for index in range(4)]
+    alone = [_arrays(FlowStore(DISFlow()).links(index, clip.read)) for index in range(6)]
     store = FlowStore(DISFlow(), limit)
-    wanted = [index for _ in range(100) for index in (3, 0, 2, 1)]
+    wanted = [index for _ in range(100) for index in (3, 0, 2, 5, 4, 1)]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda index: _arrays(store.links(index, clip.read)), wanted))
     for index, arrays in zip(wanted, found, strict=True):
