@@ -135,8 +135,8 @@ class Finder:
         )
         return {result.index: replace(result, clues=None, image=None) for result in results}
 
-    def spots(self, labels: Masks, changed: Collection[int] = ()) -> list[Spot]:
-        """The spots with these labels, which differ from the true ones in some key frames."""
+    def predictions(self, labels: Masks, changed: Collection[int] = ()) -> list[FrameResult]:
+        """Each key frame from the others, where labels differ from the true ones in some."""
         near = {
             index
             for pair in pairwise(self._order)
@@ -144,8 +144,11 @@ class Finder:
             if other in changed
         }
         predictions = {**self._right, **(self._predicted(labels, near) if near else {})}
-        ordered = [predictions[index] for index in sorted(predictions)]
-        return find_spots(ordered, labels, self._annotator.source)
+        return [predictions[index] for index in sorted(predictions)]
+
+    def spots(self, labels: Masks, changed: Collection[int] = ()) -> list[Spot]:
+        """The spots with these labels, which differ from the true ones in some key frames."""
+        return find_spots(self.predictions(labels, changed), labels, self._annotator.source)
 
 
 def is_known(spot: Spot, before: Sequence[Spot]) -> bool:

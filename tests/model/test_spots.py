@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from model.blend import FrameResult
-from model.colours import Fit
 from model.flow import DISFlow
 from model.quality import reverse_test
 from model.spots import Spot, SpotFinder, SpotLaw, find_spots
@@ -85,36 +84,6 @@ class Framed(Drifting):
         mask = np.zeros((4 * HEIGHT, 4 * WIDTH), np.uint8)
         mask[:HEIGHT, :WIDTH] = super().mask(index)
         return mask
-
-
-_SURE = {"probability": 0.9, "confidence": 0.5, "fit": Fit(2.0, 0.8), "size": 0.01, "cut": False}
-
-
-@pytest.mark.parametrize(
-    "worse",
-    [
-        {"probability": 0.7},
-        {"confidence": 0.02},
-        {"fit": Fit(1.0, 0.8)},
-        {"fit": Fit(2.0, 0.5)},
-        {"size": 0.003},
-        {"cut": True},
-    ],
-)
-def test_each_thing_that_speaks_against_it_makes_a_spot_less_likely(worse):
-    law = SpotLaw()
-    assert law.odds(**{**_SURE, **worse}) < law.odds(**_SURE) - 1
-
-
-def test_what_is_predicted_without_any_confidence_says_nothing():
-    law = SpotLaw()
-    odds = {law.odds(**{**_SURE, "confidence": 0.0, "probability": p}) for p in (0.0, 0.5, 1.0)}
-    assert len(odds) == 1
-
-
-def test_size_says_nothing_of_what_is_large():
-    law = SpotLaw()
-    assert law.odds(**{**_SURE, "size": 0.3}) == law.odds(**_SURE)
 
 
 @pytest.mark.parametrize(("side", "found"), [(13, 0), (26, 1)])
