@@ -67,3 +67,18 @@ def test_asking_for_probabilities_gives_the_features_too(
     assert asked == []
     assert not np.array_equal(evidence.feature_map(other), wanted)
     assert asked == [1]
+
+
+def test_features_of_the_last_two_frames_are_there(
+    network: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [MovingClip().read(index) for index in range(3)]
+    evidence = NetworkEvidence(network, max_pixels=10**6)
+    wanted = [evidence.feature_map(image) for image in images]
+    for index, image in enumerate(images):
+        evidence(index, image)
+    monkeypatch.setattr(network, "features", None)
+    for index in (1, 2):
+        assert np.array_equal(evidence.feature_map(images[index]), wanted[index])
+    with pytest.raises(TypeError, match="not callable"):
+        evidence.feature_map(images[0])

@@ -10,8 +10,12 @@ import pytest
 
 from model.blend import FrameResult
 from model.flowstore import FlowStore
+from model.networks.compact import Compact
+from model.pipeline import ClipAnnotator
+from model.presets import FinetuneSettings
 from model.settings import PropagationSettings
 from model.steady import steadied
+from tests.model.moving import CLASS_NAMES, MovingClip
 
 HEIGHT, WIDTH = 40, 48
 SETTINGS = PropagationSettings(steady=1.0)
@@ -166,3 +170,31 @@ def test_closing_closes_what_it_reads_from():
     next(steady)
     steady.close()
     assert closed == [True]
+
+
+def test_a_clips_masks_are_steadied_and_its_network_sees_each_frame_once(monkeypatch):
+    clip = MovingClip()
+    labels = {0: clip.mask(0), 11: clip.mask(11)}
+    annotator = ClipAnnotator(
+        clip,
+        CLASS_NAMES,
+        finetune=FinetuneSettings(epochs=1, steps_per_epoch=1, seconds=60),
+        propagation=PropagationSettings.best(),
+    )
+    annotator.finetune(labels)
+    annotator.evidence_weight = 0.5
+    alone = replace(annotator.propagation, steady=0.0)
+    annotator.propagation, steady = alone, annotator.propagation
+    before = list(annotator.propagate(labels))
+    annotator.propagation = steady
+    monkeypatch.setattr(Compact, "features", None)  # It would be asked for a frame a second time.
+    after = []
+    for result in annotator.propagate(labels):
+        after.append(result)
+        if not result.is_key:
+            annotator.feature_map(result.image)
+    assert [result.index for result in after] == list(range(12))
+    for old, new in zip(before, after, strict=True):
+        same = np.array_equal(old.probabilities, new.probabilities)
+        assert same == (old.index in labels)
+        np.testing.assert_allclose(new.probabilities.sum(axis=0), 1, atol=1e-5)
