@@ -36,7 +36,7 @@ from model.refine import Refinement, load_refiner
 from model.refine_adapt import adapt
 from model.stages import Stages
 from model.steady import steadied
-from model.unjudged import FEW, agreement, unjudged_weight
+from model.unjudged import FEW, agreement, planned_for_few, unjudged_weight
 
 __all__ = ["METHODS", "ClipAnnotator"]
 
@@ -52,9 +52,6 @@ _FIRST_PART = 0.35
 
 _ADAPTING = 0.1
 """Share of the time for fine-tuning in which refinement is adapted."""
-
-_CHECKING = 0.08
-"""Share of the time that is left for weighing the network where there are few key frames."""
 
 _JUDGED_PIXELS = 900_000
 """Pixels that judging may pass for each second there is: about a third of the time."""
@@ -166,9 +163,7 @@ class ClipAnnotator:
         self.notes = ()
         network, warm = self._start(warm_start)
         few = self.method == "maskloop" and len(labels) <= FEW
-        planned = self.settings
-        if few:
-            planned = replace(planned, seconds=planned.seconds * (1 - _CHECKING))
+        planned = planned_for_few(self.settings) if few else self.settings
         stages = Stages(network, self.source, self._flow, planned, started, progress, resume)
         if self.method == "maskloop":
             pixels = next(iter(labels.values())).size

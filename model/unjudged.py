@@ -8,6 +8,7 @@ and given up where the network does not even know what propagation is sure of.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -17,13 +18,17 @@ from model.batches import training_size
 from model.clip import FrameSource
 from model.flow import FlowEstimator
 from model.metrics.regions import VOID, confusion, ious
+from model.presets import FinetuneSettings
 from model.propagate import Evidence
 from model.selftraining import carry_labels
 
-__all__ = ["FEW", "agreement", "unjudged_weight"]
+__all__ = ["FEW", "agreement", "planned_for_few", "unjudged_weight"]
 
 FEW = 2
 """So many key frames at most are too few to judge a network by."""
+
+_CHECKING = 0.08
+"""Share of the time for fine-tuning that is left for weighing the network."""
 
 _WEIGHT = 0.75
 """What a network gets that agrees with propagation."""
@@ -36,6 +41,16 @@ _FRAMES = 24
 
 _SURE = 128
 """Least trust, of 255, in a carried label that a network is held to."""
+
+
+def planned_for_few(settings: FinetuneSettings) -> FinetuneSettings:
+    """Return how a network is fine-tuned on so few key frames.
+
+    Time is left for weighing it. And no class balance is taken back, as that goes by how rare a
+    class is: one frame doesn't tell, for what moves comes nearer or goes.
+    """
+    seconds = settings.seconds * (1 - _CHECKING)
+    return replace(settings, seconds=seconds, balance_taken_back=0.0)
 
 
 def agreement(

@@ -85,6 +85,16 @@ class TestJudging:
         assert len(report.notes) == 1
         assert "three labelled frames would judge it" in report.notes[0]
 
+    @pytest.mark.parametrize(("keys", "lowered"), [((0,), False), ((0, 6, 11), True)])
+    def test_balance_is_taken_back_only_where_several_frames_tell_how_rare_classes_are(
+        self, keys: tuple[int, ...], lowered: bool
+    ) -> None:
+        clip = MovingClip()
+        annotator = annotator_of(clip)
+        annotator.finetune(labels_of(clip, *keys))
+        assert annotator._network is not None
+        assert any(annotator._network.lowered) == lowered
+
     def test_a_network_that_learnt_nothing_of_one_frame_is_not_listened_to(self) -> None:
         clip = MovingClip()
         annotator = annotator_of(clip, finetune=replace(QUICK, epochs=1, steps_per_epoch=1))

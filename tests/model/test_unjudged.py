@@ -5,7 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from model.flow import get_flow
-from model.unjudged import agreement, unjudged_weight
+from model.presets import FinetuneSettings
+from model.unjudged import agreement, planned_for_few, unjudged_weight
 from tests.model.moving import MovingClip
 
 
@@ -84,3 +85,9 @@ def test_the_weight_rises_with_the_agreement() -> None:
     assert weights[:3] == [0.0, 0.0, 0.0]
     assert weights[2] < weights[3] < weights[4] < weights[5]
     assert weights[5] == weights[6] < 1
+
+
+def test_with_few_labels_time_is_left_for_weighing_and_balance_is_kept() -> None:
+    planned = planned_for_few(FinetuneSettings(seconds=50.0, balance_taken_back=0.5, epochs=7))
+    assert 40.0 < planned.seconds < 50.0
+    assert (planned.balance_taken_back, planned.epochs) == (0.0, 7)
