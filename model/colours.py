@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from model.clip import FrameSource
 from model.keyframes import IGNORE, lab, read_frame
 
-__all__ = ["Colours", "Fit"]
+__all__ = ["Colours", "Fit", "labels_of"]
 
 _BINS = 16
 """Of each Lab channel."""
@@ -73,8 +73,8 @@ class Colours:
     def __init__(self, keys: Mapping[int, NDArray[np.uint8]], source: FrameSource) -> None:
         self._keys = keys
         self._source = source
-        present = {int(value) for mask in keys.values() for value in np.unique(mask)} - {IGNORE}
-        self._labels = sorted(present)
+        self._labels = sorted({label for mask in keys.values() for label in labels_of(mask)})
+        self._near: tuple[int, list[int]] | None = None
         self._kept: dict[int, NDArray[np.int32]] = {}
 
     def fits(
@@ -143,11 +143,13 @@ class Colours:
     def _counts(self, index: int, window: Window) -> NDArray[np.float64]:
         """How often each class has each colour about a place, (classes in use, colours)."""
         place = self._grown(window)
-        near = sorted(self._keys, key=lambda other: abs(other - index))[: 1 + _NEAREST]
-        self._kept = {other: codes for other, codes in self._kept.items() if other in near}
+        if self._near is None or self._near[0] != index:
+            order = sorted(self._keys, key=lambda other: abs(other - index))
+            self._near = index, order[: 1 + _NEAREST]
+            self._kept = {i: codes for i, codes in self._kept.items() if i in self._near[1]}
         count = len(self._labels) + 1
         total = np.zeros(count * _CODES)
-        for other in near:
+        for other in self._near[1]:
             total += np.bincount(self._read(other)[place].ravel(), minlength=count * _CODES)
         return total.reshape(count, _CODES)[:-1]
 
@@ -173,6 +175,11 @@ class Colours:
             for more in (max(_AROUND, (side.stop - side.start) // 2),)
         )
         return rows, columns
+
+
+def labels_of(mask: NDArray[np.uint8]) -> list[int]:
+    """The classes that a mask has, in order; 255 is none."""
+    return [int(label) for label in np.flatnonzero(np.bincount(mask.ravel())[:IGNORE])]
 
 
 def _size(mask: NDArray[np.uint8]) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.blend import FrameResult
-from model.colours import Colours
+from model.colours import Colours, labels_of
 from model.keyframes import IGNORE
 
 __all__ = ["Region", "regions_of"]
@@ -85,10 +85,10 @@ def _outlined(mask: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> Iterator
     mistakes of naming, are left out.
     """
     least = max(_SMALLEST, _SHARE_OF_FRAME * mask.size)
-    for label in _present(mask):
+    for label in labels_of(mask):
         for window, inside in _connected(mask == label, least):
             yield Region(window, inside, label, whole=True)
-    for other in _present(predicted):
+    for other in labels_of(predicted):
         for window, inside in _connected(predicted == other, least):
             sizes = np.bincount(mask[window][inside], minlength=IGNORE + 1)[:IGNORE]
             for label in (int(value) for value in np.flatnonzero(sizes >= least) if value != other):
@@ -103,17 +103,13 @@ def _outlined(mask: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> Iterator
 def _by_colours(mask: NDArray[np.uint8], index: int, colours: Colours) -> Iterator[Region]:
     """Parts of regions that look like another class, wherever flow has led."""
     least = max(_SMALLEST, _LEAST_PART * mask.size)
-    for label in _present(mask):
+    for label in labels_of(mask):
         for window, inside in _connected(mask == label, 2 * least):
             likelier = colours.likelier(index, window, inside, label)
-            for other in _present(likelier):
+            for other in labels_of(likelier):
                 if other != label:
                     for place, found in _connected(_thick(likelier == other), least):
                         yield Region(_within(window, place), found, label, whole=False)
-
-
-def _present(mask: NDArray[np.uint8]) -> list[int]:
-    return [int(value) for value in np.unique(mask) if value != IGNORE]
 
 
 def _thick(where: NDArray[np.bool_]) -> NDArray[np.bool_]:
