@@ -6,12 +6,13 @@ OpenCV and numpy let go of Python's lock where they compute: flow goes on while 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["run_ahead"]
+__all__ = ["run_ahead", "work_ahead"]
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 _END = object()
@@ -47,6 +48,42 @@ def run_ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
                     return
                 coming.append(pool.submit(next, items, _END))
                 yield item  # type: ignore[misc]
+        finally:
+            for future in coming:
+                future.cancel()
+
+
+def work_ahead(
+    work: Callable[[S], T], items: Iterator[S], threads: int
+) -> Generator[T, None, None]:
+    """Pass on what comes of each item, in their order, while the next ones are worked on.
+
+    Items are taken in the caller's thread, no more of them than there are threads. Close the
+    generator to end the threads.
+
+    Args:
+        work: What to do with an item; called from several threads at once.
+        items: The items.
+        threads: How many work at once; 0 works when it is asked for, without a thread.
+
+    Raises:
+        ValueError: `threads` is negative.
+        Exception: What `work` or `items` raises, in its place.
+    """
+    if threads < 0:
+        raise ValueError(f"threads must be 0 or more, not {threads}")
+    if threads == 0:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(threads, "maskloop-work") as pool:
+        coming: deque[Future[T]] = deque()
+        try:
+            for item in items:
+                coming.append(pool.submit(work, item))
+                if len(coming) == threads:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
         finally:
             for future in coming:
                 future.cancel()

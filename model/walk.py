@@ -6,12 +6,13 @@ from collections.abc import Callable, Container, Generator, Iterator, Mapping, S
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.ahead import run_ahead
+from model.ahead import run_ahead, work_ahead
 from model.blend import Blender, FrameResult
 from model.chain import Chain, Link, Shelf, shelf
 from model.clip import FrameSource
@@ -37,8 +38,8 @@ _LINKS_AHEAD = 3
 
 _STRETCHES_AHEAD = 1
 
-_BLENDED_AHEAD = 1
-"""Frames between key frames blended ahead while the one before is corrected."""
+_BLENDED_AT_ONCE = 2
+"""Frames between key frames that are blended at once."""
 
 
 class Walk:
@@ -46,10 +47,10 @@ class Walk:
 
     In each stretch the chain to the key frame after it is built backwards and put on a shelf,
     with the links that the chain to the key frame before it needs; then the frames are yielded
-    forwards, while a thread builds the next stretch (`PropagationSettings.ahead`), and another one
-    blends the next frame while one is corrected. Each pair of neighbours is matched once, each
-    frame read once. Where key frames are labelled in part, the flow between them is followed once
-    in each direction before that, to complete them (`model.sparse`).
+    forwards, two blended at once, while a thread builds the next stretch
+    (`PropagationSettings.ahead`). Each pair of neighbours is matched once, each frame read once.
+    Where key frames are labelled in part, the flow between them is followed once in each direction
+    before that, to complete them (`model.sparse`).
 
     Args:
         source: The clip.
@@ -270,26 +271,32 @@ class Walk:
         if before.index in wanted:
             others = [] if last is None else [last.arrived()]
             yield self._key_result(before, [*others, (after, stretch.back)])
-        depth = 0 if self._correct is None else _BLENDED_AHEAD
-        with self._ahead(self._between(store, stretch, wanted), depth) as results:
+        blenders: SimpleQueue[Blender] = SimpleQueue()
+        threads = _BLENDED_AT_ONCE if self.settings.ahead else 0
+        for _ in range(max(threads, 1)):
+            blenders.put(Blender(self.settings, self._flows))
+
+        def blended(place: _Place) -> FrameResult:
+            blender = blenders.get()
+            result = blender.blend(place.index, place.image, place.sources)
+            blenders.put(blender)
+            return replace(fade(result, place.sources), image=place.image)
+
+        places = self._between(store, stretch, wanted)
+        with closing(work_ahead(blended, places, threads)) as results:
             for result in results:
                 yield result if self._correct is None else self._correct(result)
 
-    def _between(
-        self, store: Shelf, stretch: _Stretch, wanted: Container[int]
-    ) -> Iterator[FrameResult]:
-        """Blend the frames between a stretch's key frames, and complete its forward chain."""
+    def _between(self, store: Shelf, stretch: _Stretch, wanted: Container[int]) -> Iterator[_Place]:
+        """Give the wanted frames between a stretch's key frames; complete its forward chain."""
         before, after = stretch.before, stretch.after
         chain = Chain.start(before.index, self.shape)
-        blender = Blender(self.settings, self._flows)
         for index in range(before.index + 1, after.index):
             chain = chain.extend(store.take_link(f"link-{index}"))
             other = store.take_chain(f"chain-{index}", after.index)
             if index in wanted:
                 (image,) = store.take(f"frame-{index}")
-                sources = [(before, chain), (after, other)]
-                result = fade(blender.blend(index, image, sources), sources)
-                yield replace(result, image=image)
+                yield _Place(index, image, ((before, chain), (after, other)))
         stretch.forth = chain.extend(store.take_link(f"link-{after.index}"))
 
     def _shelve(
@@ -335,6 +342,15 @@ def _whole(kept: NDArray[np.float16]) -> NDArray[np.float32]:
     out: NDArray[np.float32] = kept.astype(np.float32)
     out /= out.sum(axis=0)
     return out
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A frame between two key frames, and its chains to them."""
+
+    index: int
+    image: NDArray[np.uint8]
+    sources: tuple[tuple[KeyFrame, Chain], tuple[KeyFrame, Chain]]
 
 
 @dataclass
