@@ -208,23 +208,16 @@ class ClipBatches:
                 mask, weight = self._carried[index].mask, self._carried[index].weight
             else:
                 index = self._next(self._masks, self._order)
-                mask, weight = self._labels_of(index)
+                mask, weight = self._masks[index], np.full(self.size, 255, np.uint8)
             motion = draw_motion(self.size, self._augmentation, self._rng)
             indices.append(index)
             motions.append(motion)
             images.append(self._shown(index, motion, self._rng))
             masks.append(motion.map(mask, IGNORE))
             weights.append(motion.map(weight, 0))
-        labels = _label_tensors(masks, weights)
-        return Batch(torch.stack(images), *labels, tuple(indices), tuple(motions))
-
-    def _labels_of(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Return a frame's labels and their weights, (H, W): given, carried over, or none."""
-        if index in self._masks:
-            return self._masks[index], np.full(self.size, 255, np.uint8)
-        if index in self._carried:
-            return self._carried[index].mask, self._carried[index].weight
-        return np.full(self.size, IGNORE, np.uint8), np.zeros(self.size, np.uint8)
+        labels = torch.from_numpy(np.stack(masks).astype(np.int64))
+        trust = torch.from_numpy(np.stack(weights).astype(np.float32) / np.float32(255))
+        return Batch(torch.stack(images), labels, trust, tuple(indices), tuple(motions))
 
     def _shown(self, index: int, motion: Motion, rng: np.random.Generator) -> Tensor:
         """Return frame `index`, moved so and in colours of its own, (3, H, W) float32."""
@@ -260,24 +253,20 @@ class ClipBatches:
     def neighbours(self, batch: Batch) -> Neighbours | None:
         """Return the frames beside a batch's; None in a clip of one.
 
-        Of the two beside a frame it is the one nearer to a labelled frame, as its labels are the
-        better ones. Their colours come from a chance apart: drawing neighbours changes nothing
-        about the batches to come.
+        Of the two beside a frame it is the one nearer to a labelled frame, which networks know
+        better. Their colours come from a chance apart: drawing neighbours changes nothing about
+        the batches to come.
         """
         if len(self._source) < 2:
             return None
-        images, masks, weights, flows, seen = [], [], [], [], []
+        images, flows, seen = [], [], []
         for index, motion in zip(batch.indices, batch.motions, strict=True):
             beside = self._nearer(index)
             there, back = self._flow_between(index, beside)
-            mask, weight = self._labels_of(beside)
             images.append(self._shown(beside, motion, self._aside))
-            masks.append(motion.map(mask, IGNORE))
-            weights.append(motion.map(weight, 0))
             flows.append(torch.from_numpy(motion.flow(there)))
             seen.append(_seen(there, back, motion))
-        labels = _label_tensors(masks, weights)
-        return Neighbours(torch.stack(images), *labels, torch.stack(flows), torch.stack(seen))
+        return Neighbours(torch.stack(images), torch.stack(flows), torch.stack(seen))
 
     def _nearer(self, index: int) -> int:
         """Return the frame beside `index` that is nearer to a labelled one."""
@@ -319,14 +308,6 @@ class ClipBatches:
             _seen(forward, backward, motion)[None],
             _seen(backward, forward, motion)[None],
         )
-
-
-def _label_tensors(
-    masks: list[NDArray[np.uint8]], weights: list[NDArray[np.uint8]]
-) -> tuple[Tensor, Tensor]:
-    """Turn (H, W) uint8 masks and weights into (B, H, W) int64, and float32 from 0 to 1."""
-    labels = torch.from_numpy(np.stack(masks).astype(np.int64))
-    return labels, torch.from_numpy(np.stack(weights).astype(np.float32) / np.float32(255))
 
 
 def _seen(there: NDArray[np.float32], back: NDArray[np.float32], motion: Motion) -> Tensor:

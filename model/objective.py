@@ -2,9 +2,9 @@
 
 The loss is HVSA's (WACV 2023), L = L_supervised + λ · L_consistency. Labels carried over to other
 frames by propagation (`selftraining`) count as labels, weighed by how far they are sure. Where
-there are such, consistency is the `losses.consensus` of each frame with the one beside it; where
-there are none, HVSA's own, `losses.flow_consistency` of a random pair. The labelled frames that a
-step sees are the same whatever λ is.
+there are such, consistency is `losses.temporal_overlap` of each frame with the one beside it;
+where there are none, HVSA's own, `losses.flow_consistency` of a random pair. The labelled frames
+that a step sees are the same whatever λ is.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from model.devices import images_on, precision
 from model.losses import (
     IGNORE,
     bootstrapped_cross_entropy,
-    consensus,
     dice,
     flow_consistency,
+    temporal_overlap,
     weighted_cross_entropy,
 )
 from model.presets import FinetuneSettings
@@ -37,8 +37,8 @@ _TRUSTED = 0.5
 """Labels that can be trusted less than this do not count in Dice, which knows no weights."""
 
 
-_CONSENSUS = 0.5
-"""What a pixel of the consensus counts at λ = 1, where one with a sure label counts 1."""
+_STEADY = 0.3
+"""What `losses.temporal_overlap` counts at λ = 1, where cross-entropy counts 1."""
 
 
 class Objective:
@@ -62,6 +62,8 @@ class Objective:
         self._settings = settings
         self._device = device
         self._class_weights = self._balance(num_classes)
+        nothing = (0.0,) * num_classes
+        self._off = torch.tensor(self.generosity() or nothing, device=device)
 
     def _balance(self, num_classes: int) -> Tensor | None:
         """(K,) weights that a class's pixels count, shares^−balance, 1 on the average pixel."""
@@ -102,7 +104,7 @@ class Objective:
         steady = settings.consistency > 0 and done >= settings.consistency_from
         if steady and self._batches.carries:
             scores = self._scores(logits, batch.images)
-            agreed = self._consensus(logits, scores, batch)
+            agreed = self._steady(logits, scores, batch)
         elif steady:
             scores, agreed = self._with_pair(logits, batch.images)
         else:
@@ -119,16 +121,22 @@ class Objective:
             scores = logits(images_on(images, self._device))
         return scores.float()
 
-    def _consensus(self, logits: Logits, scores: Tensor, batch: Batch) -> Tensor | None:
-        """Consensus with the frames beside the batch's, which teach and do not learn."""
+    def _steady(self, logits: Logits, scores: Tensor, batch: Batch) -> Tensor | None:
+        """Consistency with the frames beside the batch's, which teach and do not learn.
+
+        It is about what will be said in the end: scores as `generosity` lowers them.
+        """
         beside = self._batches.neighbours(batch)
         if beside is None:
             return None
         beside = beside.to(self._device)
         with torch.no_grad():
             told = self._scores(logits, beside.images)
-        own, other = (batch.labels, batch.weights), (beside.labels, beside.weights)
-        return _CONSENSUS * consensus(scores, told, beside.flow, beside.seen, own, other)
+        off = self._off[:, None, None]
+        known = (batch.labels, batch.weights)
+        return _STEADY * temporal_overlap(
+            scores - off, told - off, beside.flow, beside.seen, known, stride=2
+        )
 
     def _with_pair(self, logits: Logits, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Scores of images, and the flow consistency of a pair that goes with them."""

@@ -46,27 +46,17 @@ class Neighbours:
 
     Attributes:
         images: (B, 3, H, W) float32.
-        labels: (B, H, W) int64, 255 where there is none.
-        weights: (B, H, W) float32, 0 to 1.
         flow: (B, H, W, 2) float32, from the batch's frames to these.
         seen: (B, H, W) bool, pixels of the batch's frames whose flow passes the check.
     """
 
     images: Tensor
-    labels: Tensor
-    weights: Tensor
     flow: Tensor
     seen: Tensor
 
     def to(self, device: torch.device) -> Neighbours:
         """Move to a device."""
-        return Neighbours(
-            self.images.to(device),
-            self.labels.to(device),
-            self.weights.to(device),
-            self.flow.to(device),
-            self.seen.to(device),
-        )
+        return Neighbours(self.images.to(device), self.flow.to(device), self.seen.to(device))
 
 
 @dataclass(frozen=True)

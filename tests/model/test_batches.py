@@ -126,21 +126,6 @@ class TestNeighbours:
             nearer = {0: 1, 11: 10}.get(index, index - 1 if index <= 5 else index + 1)
             assert torch.equal(image, to_tensor(clip.read(nearer)))
 
-    def test_bring_the_labels_that_they_have(self) -> None:
-        clip = MovingClip()
-        batch, beside = self._both()
-        where = batch.indices.index(1)
-        assert np.array_equal(beside.labels[where].numpy(), clip.mask(0))
-        assert bool((beside.weights[where] == 1).all())
-        assert bool((beside.weights[batch.indices.index(4)] < 1).any())
-
-    def test_have_no_labels_where_none_were_carried(self) -> None:
-        batches = _batches(MovingClip())
-        beside = batches.neighbours(batches.batch(1))
-        assert beside is not None
-        assert bool((beside.labels == 255).all())
-        assert not bool(beside.weights.any())
-
     def test_move_as_the_batch_and_the_flow_with_them(self) -> None:
         """A strong change: the frame beside, looked up along the flow, is still the batch's."""
         how = Augmentation(flip=1.0, scale=(0.7, 0.7), rotation=20.0, shift=0.1, colour=0.0)

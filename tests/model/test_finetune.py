@@ -312,7 +312,7 @@ def test_balance_is_taken_back_from_the_finished_network_only() -> None:
     """What is learnt is the same, in a second training too, and nothing is taken back twice."""
     plain, network, twice = _network(), _network(), []
     for each, share in ((plain, 0.0), (network, 0.5)):
-        _run(each, MovingClip(), balance_taken_back=share)
+        _run(each, MovingClip(), balance_taken_back=share, consistency=0.0)
     lowered = network.lowered
     assert len(lowered) == 3
     assert plain.lowered == ()

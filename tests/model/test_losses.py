@@ -8,10 +8,10 @@ from torch import Tensor
 
 from model.losses import (
     bootstrapped_cross_entropy,
-    consensus,
     cross_entropy,
     dice,
     flow_consistency,
+    temporal_overlap,
     warp,
     weighted_cross_entropy,
 )
@@ -255,11 +255,11 @@ class TestFlowConsistency:
         assert after.grad.any()
 
 
-class TestConsensus:
+class TestTemporalOverlap:
     """Frames t and u of 6 × 12; t's pixels are found two to the right in u."""
 
     def _views(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        own = 4 * torch.randn(1, 3, 6, 12, generator=torch.Generator().manual_seed(2))
+        own = 9 * torch.randn(1, 3, 6, 12, generator=torch.Generator().manual_seed(2))
         flow = torch.zeros(1, 6, 12, 2)
         flow[..., 0] = 2
         seen = torch.ones(1, 6, 12, dtype=torch.bool)
@@ -269,45 +269,78 @@ class TestConsensus:
     def _no_labels(self) -> tuple[Tensor, Tensor]:
         return torch.full((1, 6, 12), 255), torch.zeros(1, 6, 12)
 
-    def test_is_the_formula(self) -> None:
+    def _thin(self, column: int) -> Tensor:
+        """Surely background, class 0, with a thin thing, class 1, in two columns."""
+        logits = torch.zeros(1, 2, 6, 12)
+        logits[:, 0] = 20.0
+        logits[..., column : column + 2] = logits[..., column : column + 2].flip(1)
+        return logits
+
+    @pytest.mark.parametrize("stride", [1, 2])
+    def test_is_the_formula(self, stride: int) -> None:
         generator = torch.Generator().manual_seed(3)
-        own, other = (torch.randn(1, 2, 1, 1, generator=generator) for _ in range(2))
-        label, none = torch.tensor([[[1]]]), torch.tensor([[[255]]])
-        trust = torch.full((1, 1, 1), 0.5)
-        still, seen = torch.zeros(1, 1, 1, 2), torch.ones(1, 1, 1, dtype=torch.bool)
-        loss = consensus(
-            own, other, still, seen, (label, trust), (none, trust), rely=0.4, sharpness=2.0
+        own, other = (9 * torch.randn(1, 3, 12, 24, generator=generator) for _ in range(2))
+        labels = torch.randint(0, 3, (1, 12, 24), generator=generator)
+        trust = torch.rand(1, 12, 24, generator=generator)
+        labels[:, 0] = 255
+        seen = torch.ones(1, 12, 24, dtype=torch.bool)
+        seen[..., 20:] = False
+        known, still = (labels, trust), torch.zeros(1, 12, 24, 2)
+        loss = temporal_overlap(own, other, still, seen, known, rely=0.4, stride=stride)
+        p, q = own.softmax(1)[0], other.softmax(1)[0]
+        overlap, union, areas = (torch.zeros(3) for _ in range(3))
+        for y in range(0, 12, stride):
+            for x in range(0, 20, stride):
+                told, label = q[:, y, x].clone(), int(labels[0, y, x])
+                if label != 255:
+                    share = 0.4 * float(trust[0, y, x])
+                    told = (1 - share) * told + share * torch.eye(3)[label]
+                overlap += p[:, y, x] * told
+                union += p[:, y, x] + told - p[:, y, x] * told
+                areas += told
+        assert bool((areas > 10).all())
+        assert float(loss) == pytest.approx(float((1 - (overlap + 1) / (union + 1)).mean()))
+
+    @pytest.mark.parametrize("stride", [1, 2])
+    def test_what_moves_with_the_flow_overlaps(self, stride: int) -> None:
+        thin, seen = self._thin(4), torch.ones(1, 6, 12, dtype=torch.bool)
+        flow = torch.zeros(1, 6, 12, 2)
+        flow[..., 0] = 2
+        along, stays = (
+            float(temporal_overlap(thin, self._thin(6), each, seen, self._no_labels()))
+            for each in (flow, torch.zeros_like(flow))
         )
-        p, q = own.softmax(1).flatten(), other.softmax(1).flatten()
-        agreed = (0.2 * torch.tensor([0.0, 1.0]) + 0.8 * p + q).square()
-        expected = -(agreed / agreed.sum() * p.log()).sum()
-        assert float(loss) == pytest.approx(float(expected))
+        assert along == pytest.approx(0.0, abs=1e-3)
+        assert stays > 0.5
 
-    def test_what_moves_with_the_flow_agrees(self) -> None:
-        own, other, flow, seen = self._views()
-        none = self._no_labels()
-        along = consensus(own, other, flow, seen, none, none)
-        stays = consensus(own, other, torch.zeros_like(flow), seen, none, none)
-        assert float(along) < 0.5 * float(stays)
+    def test_small_classes_count_like_large_ones(self) -> None:
+        """Of a sixth of the frame half flickers: that class's share, a half, counts in full."""
+        still, seen = torch.zeros(1, 6, 12, 2), torch.ones(1, 6, 12, dtype=torch.bool)
+        loss = temporal_overlap(self._thin(4), self._thin(5), still, seen, self._no_labels())
+        background, thing = 1 - (54 + 1) / (66 + 1), 1 - (6 + 1) / (18 + 1)
+        assert float(loss) == pytest.approx((background + thing) / 2, abs=1e-4)
 
-    def test_labels_decide_between_the_two_as_far_as_they_are_trusted(self) -> None:
-        own, flow, seen = torch.zeros(1, 3, 6, 12), *self._views()[2:]
-        labels, none = torch.full((1, 6, 12), 2), self._no_labels()
-        pulls = []
+    def test_draws_to_what_was_there_and_to_what_is_labelled(self) -> None:
+        """Where nothing is known, the frame beside decides; labels do as far as trusted."""
+        still, seen = torch.zeros(1, 6, 12, 2), torch.ones(1, 6, 12, dtype=torch.bool)
+        told, pulls = self._thin(4), []
         for trust in (0.0, 0.5, 1.0):
-            logits = own.clone().requires_grad_()
+            logits = torch.zeros(1, 2, 6, 12, requires_grad=True)
+            labels = torch.zeros(1, 6, 12, dtype=torch.int64)
+            labels[..., 8:10] = 1
             known = (labels, torch.full((1, 6, 12), trust))
-            consensus(logits, own, flow, seen, none, known).backward()
+            temporal_overlap(logits, told, still, seen, known, rely=1.0).backward()
             assert logits.grad is not None
-            pulls.append(float(-logits.grad[:, 2].sum()))
-        assert pulls[0] == pytest.approx(0.0, abs=1e-7)
-        assert 0 < pulls[1] < pulls[2]
+            pulls.append(-logits.grad[0, 1].mean(dim=0))
+        assert pulls[0][4] > 0 > pulls[0][8]
+        assert pulls[2][8] > 0 > pulls[2][4]
+        assert pulls[0][8] < pulls[1][8] < pulls[2][8]
 
     def test_is_taught_by_the_frame_beside_and_teaches_it_nothing(self) -> None:
         own, other, flow, seen = self._views()
         other = other.flip(1).requires_grad_()
-        own, none = own.requires_grad_(), self._no_labels()
-        consensus(own, other, flow, seen, none, none).backward()
+        own = own.requires_grad_()
+        temporal_overlap(own, other, flow, seen, self._no_labels()).backward()
         assert own.grad is not None
         assert own.grad.any()
         assert not own.grad[~seen[:, None].expand_as(own)].any()
@@ -315,7 +348,9 @@ class TestConsensus:
 
     def test_nothing_in_sight_is_zero_and_can_be_differentiated(self) -> None:
         own, other, flow, seen = self._views()
-        own, none = own.requires_grad_(), self._no_labels()
-        loss = consensus(own, other, flow, torch.zeros_like(seen), none, none)
+        own = own.requires_grad_()
+        loss = temporal_overlap(own, other, flow, torch.zeros_like(seen), self._no_labels())
         loss.backward()
         assert float(loss.detach()) == 0.0
+        assert own.grad is not None
+        assert not own.grad.any()

@@ -19,15 +19,17 @@ _SETTINGS = FinetuneSettings(class_balance=0.0, consistency_from=0.0)
 
 
 class _Network:
-    """Scores of its own for each image; remembers what it was shown."""
+    """Scores of its own for each image, raised by class; remembers what it was shown."""
 
-    def __init__(self) -> None:
+    def __init__(self, raised: tuple[float, ...] = ()) -> None:
         self.shown: list[torch.Tensor] = []
+        self.raised = torch.tensor(raised or (0.0, 0.0, 0.0))[:, None, None]
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         self.shown.append(images)
         generator = torch.Generator().manual_seed(0)
-        return torch.randn(len(images), 3, *images.shape[2:], generator=generator)
+        scores = torch.randn(len(images), 3, *images.shape[2:], generator=generator)
+        return scores + self.raised
 
 
 def _objective(carried: bool = True, **changes: Any) -> Objective:
@@ -139,6 +141,16 @@ def test_half_of_the_balance_is_taken_back() -> None:
 @pytest.mark.parametrize("changes", [{"class_balance": 0.0}, {"balance_taken_back": 0.0}])
 def test_no_balance_is_taken_back_where_there_is_none(changes: dict[str, float]) -> None:
     assert _objective(**{"class_balance": 0.5, **changes}).generosity() == ()
+
+
+def test_consistency_is_about_what_is_said_in_the_end() -> None:
+    """A network that is only as generous as balance made it is consistent with one that is not."""
+    losses = []
+    for share in (0.0, 0.5):
+        objective = _objective(class_balance=0.5, balance_taken_back=share)
+        network = _Network(objective.generosity())
+        losses.append(float(objective.losses(network, 0.0)[1]["consistency"]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_the_supervised_loss_is_that_of_the_labels_shown() -> None:
