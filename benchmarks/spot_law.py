@@ -1,12 +1,13 @@
 """Fit the weights by which spots are told, on wrong labels planted in key frames.
 
-    python -m benchmarks.spot_law [--data FOLDER]
+    python -m benchmarks.spot_law
 
-Plants are those of `benchmarks.spots`, draws 0 to 3 of its clips, and draws 0 and 1 of six more
-rendered clips. Every region that `model.regions` finds in the key frames is looked at for every
-other class (`model.spotlaw`): right where it is the plant and the class is the true one, left out
-where it is a part of a plant or mirrors one in the key frame beside it, wrong otherwise. The weight
-of size is not fitted, as no plant is smaller than the size from which it counts.
+Plants are those of `benchmarks.spots` on its rendered clips, draws 0 to 3, and draws 0 and 1 of six
+more; real clips are for measuring only. Every region that `model.regions` finds in the key frames
+is looked at for every other class (`model.spotlaw`): right where it is the plant and the class is
+the true one, left out where it is a part of a plant or mirrors one in the key frame beside it,
+wrong otherwise. The weight of size is not fitted, as no plant is smaller than the size from which
+it counts.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import argparse
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from backend.annotator import annotator_for
 from backend.keyframes import parse_keys
 from backend.settings import load_settings
-from benchmarks.expected_quality import clips_of, rendered
-from benchmarks.run import DATA
+from benchmarks.expected_quality import MEASURED, rendered
 from benchmarks.spots import KEYS, PLANTS, Finder, Masks, Plant, overlap, plant
 from model.benchmark import LabelledClip
 from model.colours import Colours
@@ -40,9 +39,6 @@ MORE = (
     ("hard", 116, 3),
 )
 """Rendered clips beside those of `benchmarks.spots`, gone over twice a draw, three plants each."""
-
-CONTRADICTORY = {(0, "tree", "building"), (10, "building", "tree"), (20, "pole", "tree")}
-"""What CamVid's own labels contradict: key frame, label, and what the others call it."""
 
 _HOPELESS = -1.0
 """Colours' log-odds below which a class that is not predicted either is not worth a row."""
@@ -110,14 +106,7 @@ def rows_of(
                     hopeless = evidence.share < 0.5 and evidence.terms[2] < _HOPELESS
                     if truth is not None and not hopeless:
                         key = (clip.name, frame, region.box, region.label, evidence.other)
-                        if not _is_contradictory(clip, key):
-                            yield key, evidence.terms, truth
-
-
-def _is_contradictory(clip: LabelledClip, key: Key) -> bool:
-    _, frame, _, label, other = key
-    names = clip.class_names
-    return "camvid" in clip.name and (frame, names[label], names[other]) in CONTRADICTORY
+                        yield key, evidence.terms, truth
 
 
 def fit(rows: Sequence[Row], size: float = SpotLaw().size) -> NDArray[np.float64]:
@@ -145,16 +134,15 @@ def fit(rows: Sequence[Row], size: float = SpotLaw().size) -> NDArray[np.float64
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, default=DATA)
-    options = parser.parse_args()
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     rows: list[Row] = []
-    for name, (times, most) in {**PLANTS, "more": (2, 3)}.items():
-        seeds = range(2 if name == "more" else 4)
+    for clips, seeds, (times, most) in (
+        (rendered(MEASURED), range(4), PLANTS["rendered"]),
+        (rendered(MORE), range(2), (2, 3)),
+    ):
         draws = [np.random.default_rng(seed) for seed in seeds]
-        clips = rendered(MORE) if name == "more" else clips_of(name, options.data)
         for clip in clips:
-            rows += rows_of(clip, KEYS.get(name, KEYS["rendered"]), times, most, draws)
+            rows += rows_of(clip, KEYS["rendered"], times, most, draws)
             print(f"{clip.name}: {len(rows)} rows so far", flush=True)
     for field, value in zip(fields(SpotLaw), fit(rows), strict=True):
         print(f"{field.name} {value:.2f}")

@@ -27,7 +27,8 @@ _LARGE = 0.005
 class SpotLaw:
     """Log-odds that a region is misnamed, as a sum of what speaks for it and against it.
 
-    The weights were fitted by logistic regression (`python -m benchmarks.spot_law`).
+    The weights were fitted by logistic regression on rendered clips (`python -m
+    benchmarks.spot_law`).
 
     Attributes:
         level: Where everything else is 0.
@@ -40,12 +41,12 @@ class SpotLaw:
         part: Added where the region had to be cut out of a larger one.
     """
 
-    level: float = -3.0
-    share: float = 2.3
-    colours: float = 1.1
-    alike: float = 2.9
+    level: float = -2.2
+    share: float = 2.7
+    colours: float = 0.7
+    alike: float = 3.5
     size: float = 4.0
-    part: float = -1.2
+    part: float = -1.1
 
     def odds(self, found: Sequence[float]) -> float:
         """Weigh what `terms` gives."""
