@@ -92,7 +92,9 @@ class Foreman:
             due, wait = self._due(project_id)
             if due:
                 version = make_version(project_id)
-                self._run(self.store.start_round(project_id, version, self.owner))
+                row = self.store.start_round(project_id, version, self.owner)
+                if row is not None:  # else another worker was quicker
+                    self._run(row)
             else:
                 self._recovered(project_id)
                 if wait > 0:

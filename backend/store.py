@@ -211,16 +211,24 @@ class Store:
             query = select(Round).where(Round.project_id == project_id, Round.state == "running")
             return session.scalars(query.order_by(Round.id.desc())).first()
 
-    def start_round(self, project_id: int, make_version: Any, owner: str) -> Round:
-        """Create a round.
+    def start_round(self, project_id: int, make_version: Any, owner: str) -> Round | None:
+        """Create a round, unless one of the project is in progress.
+
+        Of several workers that find a round due at the same time, one starts it.
 
         Args:
             project_id: Label Studio's id.
             make_version: From the round's number to its model version.
             owner: Who runs it.
+
+        Returns:
+            The round, or None where one is in progress.
         """
         now = time.time()
         with self._session() as session:
+            running = (Round.project_id == project_id) & (Round.state == "running")
+            if session.scalar(select(Round.id).where(running).limit(1)) is not None:
+                return None
             last = session.scalar(
                 select(func.max(Round.number)).where(Round.project_id == project_id)
             )

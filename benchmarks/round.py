@@ -79,6 +79,7 @@ def measure(
         media: Any = Folder(folder / "media")
         runner = RoundRunner(store, artifacts, studio, media, chosen)  # type: ignore[arg-type]
         row = store.start_round(1, make_version(1), "benchmark")
+        assert row is not None
         reset_peak()
         if processor:
             _by_processor()

@@ -278,8 +278,10 @@ class Walk:
 
         def blended(place: _Place) -> FrameResult:
             blender = blenders.get()
-            result = blender.blend(place.index, place.image, place.sources)
-            blenders.put(blender)
+            try:
+                result = blender.blend(place.index, place.image, place.sources)
+            finally:
+                blenders.put(blender)
             return replace(fade(result, place.sources), image=place.image)
 
         places = self._between(store, stretch, wanted)
