@@ -5,7 +5,7 @@ They are wrong here and there, and say so: each pixel has a weight, how far prop
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -13,20 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.flow import FlowEstimator
-from model.flowstore import FlowStore
 from model.propagate import PropagationSettings, propagate
-from model.weakest import weakest_links
 
 __all__ = ["CarriedLabels", "carry_labels", "windows"]
 
 _FEW = 2
-"""With so many key frames at most, the best propagation is worth its time, and frames are so far
-from the labelled ones that trust is told by the weakest link of the way there."""
-
-_TRUSTED = 77
-"""Least trust, of 255, in what came such a way: below it labels are left out. Where a thing moved
-away, all that appears behind it would be taken for a part of it; a network learns that however
-little such labels count, as no others contradict them there."""
+"""With so many key frames at most, the best propagation is worth its time."""
 
 
 @dataclass(frozen=True)
@@ -114,52 +106,16 @@ def carry_labels(
     for start, stop in windows(masks, length, most):
         keys = {index - start: mask for index, mask in masks.items() if start <= index < stop}
         # Between two key frames plain flow does nearly as well in a third of the time.
-        few = len(keys) <= _FEW
-        how = PropagationSettings.best() if few else PropagationSettings()
+        how = PropagationSettings.best() if len(keys) <= _FEW else PropagationSettings()
         how = replace(how, ahead=ahead)
         window = _Window(read, start, stop)
-        flows = FlowStore(flow) if few else flow
-        stopped = False
-        with closing(propagate(window, keys, num_classes, flow=flows, settings=how)) as results:
+        with closing(propagate(window, keys, num_classes, flow=flow, settings=how)) as results:
             for result in results:
-                sure = result.probabilities.max(axis=0)
-                if not few or result.index in keys:
-                    sure = sure * result.confidence
+                sure = result.probabilities.max(axis=0) * result.confidence
                 index = start + result.index
                 carried[index] = CarriedLabels(
                     index, result.mask, np.asarray(np.rint(sure * 255), dtype=np.uint8)
                 )
-                stopped = enough()
-                if stopped:
-                    break
-        if isinstance(flows, FlowStore):
-            _trust_by_links(carried, window, start, sorted(keys), flows)
-        if stopped:
-            break
+                if enough():
+                    return carried
     return carried
-
-
-def _trust_by_links(
-    carried: dict[int, CarriedLabels],
-    window: _Window,
-    start: int,
-    keys: Sequence[int],
-    flows: FlowStore,
-) -> None:
-    """Weigh the labels carried to a window, which say how probable they are, by its links too.
-
-    Args:
-        carried: Frame index → labels; those of the window are replaced, but for its key frames.
-        window: The window.
-        start: Its first frame.
-        keys: Its labelled frames, counted from its start.
-        flows: Its flow.
-    """
-    reached = max(max(carried) - start, keys[0]) + 1
-    near = [key for key in keys if key < reached]
-    for index, links in weakest_links(flows, near, reached, window.read).items():
-        labels = carried.get(start + index)
-        if labels is not None:
-            weight = np.rint(labels.weight * (links / np.float32(255)))
-            weight[weight < _TRUSTED] = 0
-            carried[start + index] = replace(labels, weight=np.asarray(weight, dtype=np.uint8))

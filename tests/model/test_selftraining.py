@@ -69,27 +69,6 @@ def test_labels_are_carried_to_every_frame_and_know_where_they_err() -> None:
             assert labels.weight[right].mean() > labels.weight[~right].mean()
 
 
-@pytest.mark.parametrize("key", [0, 11])
-def test_from_one_key_frame_labels_are_trusted_far_off_or_left_out(key: int) -> None:
-    clip = MovingClip()
-    carried = _carry(clip, key)
-    for labels in carried.values():
-        assert ((labels.weight == 0) | (labels.weight >= 77)).all()
-    farthest = carried[11 - key]
-    right = farthest.mask == clip.mask(11 - key)
-    assert farthest.weight[right].mean() > 180
-    assert (farthest.weight == 0).any()
-
-
-def test_labels_carried_before_it_was_enough_are_weighed_by_their_links_too() -> None:
-    clip = MovingClip()
-    told = iter([False] * 7 + [True])
-    cut, whole = _carry(clip, 3, enough=lambda: next(told)), _carry(clip, 3)
-    assert sorted(cut) == list(range(8))
-    for index, labels in cut.items():
-        assert np.array_equal(labels.weight, whole[index].weight)
-
-
 def test_frames_far_from_every_label_are_left() -> None:
     clip = MovingClip(frames=12)
     carried = _carry(clip, 8, most=4)
