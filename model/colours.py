@@ -98,6 +98,8 @@ class Colours:
         own = np.bincount(self._read(index)[window][inside] % _CODES, minlength=_CODES)
         counts[self._labels.index(labelled)] -= own
         known = _shares(counts)
+        if not known:  # Labelled in parts, key frames may show nothing about this place.
+            return {}
         shares = own / own.sum()
         alike = np.minimum(_smooth(shares[None]), list(known.values())).sum(axis=1)
         said = known.get(self._labels.index(labelled))
@@ -114,8 +116,8 @@ class Colours:
     ) -> NDArray[np.uint8]:
         """Tell which class a region's pixels look like: its own, unless another clearly does.
 
-        Arguments as for `fit`. What the region's own class looks like is learnt from the other
-        key frames alone.
+        Arguments as for `fits`. What the region's own class looks like is learnt from the other
+        key frames, and from the rest of its own.
 
         Returns:
             (h, w) uint8; `labelled` outside the region.

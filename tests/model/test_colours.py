@@ -112,3 +112,12 @@ def test_new_colours_and_those_of_both_are_left_as_they_are():
 def test_a_class_that_no_other_key_frame_has_is_left_as_it_is():
     ones = np.ones((40, 80), np.uint8)
     assert (_likelier(_frame(GREEN, GREEN), _frame(GREEN, GREEN), before=ones) == 0).all()
+
+
+def test_where_no_class_is_known_about_a_region_there_is_nothing_to_fit():
+    keys = {index: np.full((40, 80), 255, np.uint8) for index in (0, 1)}
+    keys[0][:10, :10], keys[1][-10:, -10:] = 0, 1
+    corner = (slice(0, 10), slice(0, 10))
+    colours = Colours(keys, Frames(_frame(RED, RED), _frame(RED, RED)))
+    assert colours.fits(0, corner, np.ones((10, 10), bool), 0) == {}
+    assert (colours.likelier(0, corner, np.ones((10, 10), bool), 0) == 0).all()

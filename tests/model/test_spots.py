@@ -148,3 +148,11 @@ def test_two_key_frames_blame_each_other(clip):
     keys = clip.keys(0, 4)
     keys[4][keys[4] == 1] = 2
     assert {spot.frame for spot in _spots(clip, keys)} == {0, 4}
+
+
+def test_key_frames_labelled_in_different_places_have_no_spots(clip):
+    """As they are where rectangles are asked for: nothing else is known about these places."""
+    keys = clip.keys(0, 4)
+    keys[0][:, WIDTH // 4 :] = 255
+    keys[4][:, : WIDTH // 2 + WIDTH // 4] = 255
+    assert _spots(clip, keys) == []
