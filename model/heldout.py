@@ -15,7 +15,7 @@ from model.keyframes import check_keys
 from model.metrics.regions import confusion, mean_iou
 from model.propagate import Evidence, mix
 from model.settings import PropagationSettings
-from model.walk import Walk
+from model.walk import Walk, others_about
 
 __all__ = [
     "EVIDENCE_WEIGHTS",
@@ -93,7 +93,7 @@ def hold_out(
     if len(masks) < 2:
         return
     for index in (index for index in indices if index in masks):
-        rest = {other: mask for other, mask in masks.items() if other != index}
+        rest = others_about(masks, index)
         walk = Walk(source, rest, num_classes, flow, settings or PropagationSettings())
         (result,) = walk.frames({index})
         seen = None if evidence is None else evidence(index, walk.read(index))

@@ -24,7 +24,7 @@ from model.flow import FlowEstimator
 from model.keyframes import IGNORE, check_keys
 from model.settings import PropagationSettings
 from model.signals import Overlap, Signals, dissent_odds, law_of, log_odds, squash
-from model.walk import Walk
+from model.walk import Walk, others_about
 
 if TYPE_CHECKING:  # It would load torch.
     from model.refine import Refinement
@@ -84,7 +84,7 @@ def reverse_test(
     for index, mask in masks.items():
         if (mask != IGNORE).mean() < _LABELLED or (indices is not None and index not in indices):
             continue
-        others = {other: mask for other, mask in masks.items() if other != index}
+        others = others_about(masks, index)
         walk = Walk(source, others, num_classes, flow, settings, improve)
         yield from walk.frames({index})
 

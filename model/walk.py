@@ -22,7 +22,7 @@ from model.keyframes import IGNORE, KeyFrame, check_keys, read_frame
 from model.settings import PropagationSettings
 from model.sparse import complete, fade, faded, merge
 
-__all__ = ["GAPS", "Walk"]
+__all__ = ["GAPS", "Walk", "others_about"]
 
 T = TypeVar("T")
 
@@ -40,6 +40,21 @@ _STRETCHES_AHEAD = 1
 
 _BLENDED_AT_ONCE = 2
 """Frames between key frames that are blended at once."""
+
+
+def others_about(keys: Mapping[int, NDArray[np.uint8]], index: int) -> dict[int, NDArray[np.uint8]]:
+    """The key frames that a `Walk` without key frame `index` labels that frame from.
+
+    There are so many at most, however many key frames the clip has.
+
+    Args:
+        keys: Frame index → (H, W) uint8 mask, 255 = ignore; each with a label.
+        index: The frame to do without.
+    """
+    before = [key for key in sorted(keys) if key < index]
+    after = [key for key in sorted(keys) if key > index]
+    near = before[-_THROUGH - 1 :] + after[: _THROUGH + 1]
+    return {key: keys[key] for key in near}
 
 
 class Walk:

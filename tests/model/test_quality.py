@@ -8,7 +8,9 @@ from model.flow import DISFlow
 from model.propagate import propagate
 from model.quality import Calibration, QualityEstimate, reverse_test
 from model.signals import BETWEEN, Signals
+from model.walk import Walk
 from tests.model.drifting import Drifting
+from tests.model.moving import MovingClip
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +64,21 @@ def test_key_frames_with_next_to_no_labels_are_not_predicted(clip):
     keys[6][5:] = 255
     results = reverse_test(clip, keys, 3, flow=DISFlow())
     assert [result.index for result in results] == [0, 12]
+
+
+def test_the_work_for_a_key_frame_does_not_grow_with_the_number_of_the_others(monkeypatch):
+    given = []
+
+    class Counting(Walk):
+        def __init__(self, source, keys, *rest):
+            given.append(len(keys))
+            super().__init__(source, keys, *rest)
+
+    monkeypatch.setattr("model.quality.Walk", Counting)
+    clip = MovingClip(frames=40, size=(32, 48))
+    keys = {index: clip.mask(index) for index in range(40)}
+    assert len(list(reverse_test(clip, keys, 3, flow=DISFlow()))) == 40
+    assert max(given) < 20
 
 
 def test_one_key_frame_predicts_nothing(clip):

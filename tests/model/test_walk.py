@@ -13,6 +13,7 @@ from model.clip import VideoClip
 from model.flow import DISFlow
 from model.flowstore import FlowStore
 from model.propagate import FrameResult, PropagationSettings, propagate
+from model.walk import Walk, others_about
 from tests.model.moving import MovingClip
 
 
@@ -80,3 +81,27 @@ def test_results_bring_their_frames_and_each_is_read_once(ahead: bool) -> None:
     assert reads[3:5] + reads[6:10] == [1] * 6
     for result in results[2:]:
         np.testing.assert_array_equal(result.image, clip.read(result.index))
+
+
+@pytest.mark.parametrize("missing", [0, 1, 11, 20, 39])
+@pytest.mark.parametrize("partial", [False, True], ids=["whole", "partial"])
+def test_a_key_frame_is_told_from_few_of_the_others_as_from_all(
+    partial: bool, missing: int
+) -> None:
+    clip = MovingClip(frames=40)
+    keys = {index: clip.mask(index) for index in range(40)}
+    if partial:
+        rng = np.random.default_rng(0)
+        for mask in keys.values():
+            mask[rng.random(mask.shape) < 0.95] = 255
+    few = others_about(keys, missing)
+    del keys[missing]
+    assert missing not in few
+    assert len(few) <= 18
+    store = FlowStore(DISFlow())
+    (one,), (other,) = (
+        Walk(clip, given, 3, store, PropagationSettings.best()).frames({missing})
+        for given in (keys, few)
+    )
+    assert np.array_equal(one.probabilities, other.probabilities)
+    assert np.array_equal(one.confidence, other.confidence)
