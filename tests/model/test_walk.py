@@ -84,16 +84,16 @@ def test_results_bring_their_frames_and_each_is_read_once(ahead: bool) -> None:
 
 
 @pytest.mark.parametrize("missing", [0, 1, 11, 20, 39])
-@pytest.mark.parametrize("partial", [False, True], ids=["whole", "partial"])
-def test_a_key_frame_is_told_from_few_of_the_others_as_from_all(
-    partial: bool, missing: int
-) -> None:
+@pytest.mark.parametrize("kind", ["whole", "partial", "from afar"])
+def test_a_key_frame_is_told_from_few_of_the_others_as_from_all(kind: str, missing: int) -> None:
     clip = MovingClip(frames=40)
     keys = {index: clip.mask(index) for index in range(40)}
-    if partial:
-        rng = np.random.default_rng(0)
-        for mask in keys.values():
+    rng = np.random.default_rng(0)
+    for index, mask in keys.items():
+        if kind == "partial":
             mask[rng.random(mask.shape) < 0.95] = 255
+        elif kind == "from afar" and abs(index - missing) != 9:
+            mask[:, 4:] = 255
     few = others_about(keys, missing)
     del keys[missing]
     assert missing not in few
