@@ -1,7 +1,7 @@
 """What a fine-tuning step sees of a clip, at the size it trains at: labelled frames and pairs.
 
 Frames are read when they are needed; only as many bytes of reduced ones stay in memory as
-`ClipBatches` is told.
+`ClipBatches` is told. Flow is worked out once for all of them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor
 from model.augment import Augmentation, Motion, draw_motion, recolour
 from model.clip import FrameSource
 from model.flow import FlowEstimator, forward_backward_check
+from model.flowstore import FlowStore
 from model.losses import IGNORE
 from model.samples import Batch, Neighbours, Pair
 from model.selftraining import CarriedLabels, carry_labels
@@ -78,11 +79,12 @@ class ClipBatches:
         source: The clip.
         labels: Frame index → (H, W) uint8 mask, 255 = ignore; at least one with a label.
         num_classes: K.
-        flow: Estimates the flow of pairs.
+        flow: Estimates the flow of pairs; a `FlowStore` of the clip at the size that is trained at
+            spares what another training has worked out.
         max_pixels: Frames larger than this are reduced to it.
         augmentation: How frames with labels are changed.
         rng: All chance comes from here.
-        memory: Bytes of reduced frames and of flows that are kept.
+        memory: Bytes of reduced frames that are kept.
 
     Raises:
         ValueError: The labels do not fit the clip or the classes, or there is none.
@@ -99,15 +101,14 @@ class ClipBatches:
         max_pixels: int,
         augmentation: Augmentation,
         rng: np.random.Generator,
-        memory: int = 256 * 2**20,
+        memory: int = 128 * 2**20,
     ) -> None:
         self._source = source
-        self._flow = flow
+        self._flows = flow if isinstance(flow, FlowStore) else FlowStore(flow)
         self._augmentation = augmentation
         self._rng = rng
         self._aside = np.random.default_rng(int(rng.integers(2**63)))
-        self._frames = _Shelf(memory // 2)
-        self._flows = _Shelf(memory // 2)
+        self._frames = _Shelf(memory)
         self._size: tuple[int, int] | None = None
         self._max_pixels = max_pixels
         self._masks: dict[int, NDArray[np.uint8]] = {}
@@ -185,7 +186,7 @@ class ClipBatches:
             len(self._source),
             self._masks,
             self._num_classes,
-            flow=self._flow,
+            flow=self._flows,
             most=most,
             enough=enough,
             ahead=ahead,
@@ -277,17 +278,8 @@ class ClipBatches:
         self, source: int, target: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the flows between two consecutive frames: there, and back."""
-        later = max(source, target)
-        flows = self._flows.get(later)
-        if flows is None:
-            before, after = self.frame(later - 1), self.frame(later)
-            flows = tuple(
-                self._flow.flow(*frames).astype(np.float16)
-                for frames in ((before, after), (after, before))
-            )
-            self._flows.put(later, *flows)
-        forward, backward = (flow.astype(np.float32) for flow in flows)
-        return (forward, backward) if source < target else (backward, forward)
+        there, back = self._flows.links(min(source, target), self.frame)
+        return (there.flow, back.flow) if source < target else (back.flow, there.flow)
 
     def pair(self) -> Pair | None:
         """Draw two consecutive frames, with the flow between them; None in a clip of one.

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from model.networks import Segmenter
 
-__all__ = ["check_device", "images_on", "network_on", "precision"]
+__all__ = ["check_device", "has_amx", "images_on", "network_on", "precision"]
+
+_CPUINFO = Path("/proc/cpuinfo")
+"""Where Linux says what a processor can do."""
+
+_AMX = {"amx_bf16", "amx_tile"}
+"""What it calls the units that multiply matrices of bfloat16."""
 
 
 def check_device(name: str) -> torch.device:
@@ -51,11 +59,32 @@ def check_device(name: str) -> torch.device:
 def precision(device: torch.device) -> torch.autocast:
     """Return the context in which a network runs on a device.
 
-    On CUDA that is bfloat16 where the card knows it: its range is that of float32, so losses need
-    no scaling. Elsewhere everything stays float32.
+    That is bfloat16 on CUDA where the card knows it, and on a processor that has units for it
+    (AMX): its range is that of float32, so losses need no scaling. Elsewhere everything stays
+    float32; without such units bfloat16 takes a processor longer.
     """
-    fit = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    if device.type == "cuda":
+        fit = torch.cuda.is_bf16_supported()
+    else:
+        fit = device.type == "cpu" and has_amx()
     return torch.autocast(device.type, torch.bfloat16, enabled=fit)
+
+
+@lru_cache(maxsize=1)
+def has_amx() -> bool:
+    """Whether this processor has units that multiply matrices of bfloat16, and PyTorch uses them.
+
+    PyTorch has no public answer in the versions that are supported, so Linux is asked; False on
+    other systems.
+    """
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    try:
+        text = _CPUINFO.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    flags = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    return flags is not None and _AMX.issubset(flags[1].split())
 
 
 def network_on(network: Segmenter, device: torch.device) -> Segmenter:

@@ -19,8 +19,10 @@ OPTIMIZERS = ("muon", "adamw", "sgd")
 def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
     """Bring all singular values of a matrix near 1 (0.7 to 1.2), its directions kept.
 
-    A quintic Newton-Schulz iteration, X ← aX + (bA + cA²)X with A = XXᵀ, whose coefficients
-    are those of Jordan et al. (2024): steep at zero, so that five steps are enough.
+    A quintic Newton-Schulz iteration, X ← P(XXᵀ)X with P(A) = aI + bA + cA², whose coefficients
+    are those of Jordan et al. (2024): steep at zero, so that five steps are enough. All of its
+    factors commute, so the products of P are taken among (M, M) matrices, A ← PAP beside them, and
+    X, several times as wide, is touched at the ends alone: half of the time for `Compact`.
 
     Args:
         matrix: (M, N).
@@ -35,11 +37,17 @@ def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
     tall = x.shape[0] > x.shape[1]
     if tall:
         x = x.T
-    for _ in range(steps):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    out: Tensor = x.T if tall else x
-    return out.to(matrix.dtype)
+    gram = x @ x.T
+    product: Tensor | None = None
+    for step in range(steps):
+        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal().add_(a)
+        product = factor if product is None else factor @ product
+        if step < steps - 1:
+            gram = factor @ gram @ factor
+    out = x if product is None else product @ x
+    evened: Tensor = (out.T if tall else out).to(matrix.dtype)
+    return evened
 
 
 class Muon(torch.optim.Optimizer):

@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from model.chain import Link
 from model.flow import FlowEstimator
+from model.flowstore import FlowStore
 from model.propagate import PropagationSettings, propagate
 
 __all__ = ["CarriedLabels", "carry_labels", "windows"]
@@ -49,6 +51,18 @@ class _Window:
 
     def read(self, index: int) -> NDArray[np.uint8]:
         return self._read(self._start + index)
+
+
+class _WindowFlow(FlowStore):
+    """The flow of a clip, by the numbers that frames have in a window of it."""
+
+    def __init__(self, clip: FlowStore, start: int) -> None:
+        super().__init__(clip, limit=0)
+        self._clip = clip
+        self._start = start
+
+    def links(self, index: int, read: Callable[[int], NDArray[np.uint8]]) -> tuple[Link, Link]:
+        return self._clip.links(self._start + index, lambda each: read(each - self._start))
 
 
 def windows(keys: Iterable[int], length: int, most: int) -> list[tuple[int, int]]:
@@ -94,7 +108,8 @@ def carry_labels(
         length: Frames of the clip.
         masks: Frame index → (H, W) uint8, 255 = ignore.
         num_classes: K.
-        flow: The flow estimator.
+        flow: The flow estimator; a `FlowStore` of the frames that `read` gives spares what was
+            worked out before.
         most: Frames to label at most, the ones nearest to the labelled.
         enough: Asked after each frame; once it says so, the rest is left.
         ahead: Whether a thread works ahead, as in `PropagationSettings`.
@@ -103,13 +118,15 @@ def carry_labels(
         Frame index → its labels.
     """
     carried: dict[int, CarriedLabels] = {}
+    flows = flow if isinstance(flow, FlowStore) else FlowStore(flow, limit=0)
     for start, stop in windows(masks, length, most):
         keys = {index - start: mask for index, mask in masks.items() if start <= index < stop}
         # Between two key frames plain flow does nearly as well in a third of the time.
         how = PropagationSettings.best() if len(keys) <= _FEW else PropagationSettings()
         how = replace(how, ahead=ahead)
         window = _Window(read, start, stop)
-        with closing(propagate(window, keys, num_classes, flow=flow, settings=how)) as results:
+        of_window = _WindowFlow(flows, start)
+        with closing(propagate(window, keys, num_classes, flow=of_window, settings=how)) as results:
             for result in results:
                 sure = result.probabilities.max(axis=0) * result.confidence
                 index = start + result.index

@@ -14,13 +14,18 @@ from numpy.typing import NDArray
 from model.clip import FrameSource
 from model.finetune import FinetuneProgress, FinetuneReport, FinetuneSettings, finetune
 from model.flow import FlowEstimator
+from model.flowstore import FlowStore
 from model.networks import Segmenter
 
 __all__ = ["Stages"]
 
 
 class Stages:
-    """Fine-tuning in one or two parts that share the time and report as one."""
+    """Fine-tuning in one or two parts that share the time and report as one.
+
+    Attributes:
+        flow: The clip's flow at the size that is trained at, worked out once for all parts.
+    """
 
     def __init__(
         self,
@@ -34,7 +39,7 @@ class Stages:
     ) -> None:
         self._network = network
         self._source = source
-        self._flow = flow
+        self.flow = FlowStore(flow)
         self._settings = settings
         self._started = started
         self._progress = progress
@@ -87,7 +92,7 @@ class Stages:
                 self._network,
                 self._source,
                 labels,
-                flow=self._flow,
+                flow=self.flow,
                 settings=part,
                 held_out=held_out,
                 resume=self._part_file(),

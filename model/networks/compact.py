@@ -123,7 +123,9 @@ class Compact(Segmenter):
         x = self.context(deepest)
         for fuse, skip in zip(self.fuses, reversed(finer), strict=True):
             x = fuse(x, skip)
-        return _resize(self.head(x), size)
+        with torch.autocast(x.device.type, enabled=False):  # Scores are not rounded.
+            scores = self.head(x.float()).contiguous()
+            return _resize(scores, size)
 
     def _encode(self, images: Tensor) -> list[Tensor]:
         batch, _, height, width = images.shape

@@ -10,6 +10,7 @@ from model import batches as module
 from model.augment import Augmentation
 from model.batches import ClipBatches, to_tensor, training_size
 from model.flow import DISFlow
+from model.flowstore import FlowStore
 from model.losses import warp
 from model.samples import Batch, Neighbours
 from tests.model.moving import MovingClip
@@ -178,6 +179,22 @@ class TestNeighbours:
         assert second is not None
         assert torch.equal(first.images, second.images)
 
+    @pytest.mark.parametrize("aside", ["neighbours", "pair"])
+    def test_take_the_flow_that_labels_were_carried_along(self, aside: str) -> None:
+        clip, store = MovingClip(), FlowStore(DISFlow())
+        batches = ClipBatches(
+            clip, {0: clip.mask(0), 6: clip.mask(6)}, 3, flow=store, max_pixels=48 * 64,
+            augmentation=_STILL, rng=np.random.default_rng(2),
+        )  # fmt: skip
+        batches.carry_labels(100, lambda: False)
+        carried = store.misses
+        for _ in range(6):
+            if aside == "pair":
+                batches.pair()
+            else:
+                batches.neighbours(batches.batch(2, carried=0.5))
+        assert store.misses == carried == 11
+
     def test_one_frame_has_none(self) -> None:
         batches = _batches(MovingClip(frames=1))
         assert batches.neighbours(batches.batch(1)) is None
@@ -242,7 +259,7 @@ class TestPair:
 
 def test_frames_are_kept_only_as_far_as_memory_goes() -> None:
     clip = MovingClip(frames=10)
-    batches = _batches(clip, memory=2 * 3 * clip.width * clip.height * 3)
+    batches = _batches(clip, memory=3 * clip.width * clip.height * 3)
     for index in (1, 2, 3, 3, 1, 2):
         batches.frame(index)
     assert clip.reads[-3:] == [1, 2, 3]

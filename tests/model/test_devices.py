@@ -1,17 +1,65 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
-from model.devices import check_device, images_on, network_on, precision
+from model import devices
+from model.devices import check_device, has_amx, images_on, network_on, precision
+from model.inference import NetworkEvidence
 from model.networks import build
 
 
-def test_on_a_processor_nothing_changes() -> None:
+@pytest.mark.parametrize(("units", "kind"), [(False, torch.float32), (True, torch.bfloat16)])
+def test_a_processor_gets_bfloat16_where_it_has_units_for_it(
+    monkeypatch: pytest.MonkeyPatch, units: bool, kind: torch.dtype
+) -> None:
+    monkeypatch.setattr(devices, "has_amx", lambda: units)
     images = torch.rand(2, 3, 8, 8)
     assert images_on(images, torch.device("cpu")) is images
     with precision(torch.device("cpu")):
-        assert (torch.rand(4, 4) @ torch.rand(4, 4)).dtype == torch.float32
+        assert (torch.rand(4, 4) @ torch.rand(4, 4)).dtype == kind
+
+
+def test_bfloat16_says_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scores stay float32, and probabilities are those of float32 within a few hundredths."""
+    torch.manual_seed(0)
+    network = build("compact", 3)
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3)).astype(np.uint8)
+    said = []
+    for units in (False, True):
+        monkeypatch.setattr(devices, "has_amx", lambda units=units: units)
+        said.append(NetworkEvidence(network)(0, image))
+        with precision(torch.device("cpu")):
+            assert network.logits(torch.rand(1, 3, 16, 16)).dtype == torch.float32
+    assert not np.array_equal(*said)
+    assert np.abs(said[0] - said[1]).max() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx512f amx_bf16 avx512_fp16 amx_tile amx_int8\n", True),
+        ("flags\t\t: fpu avx512f avx512_bf16\n", False),
+        ("flags\t\t: fpu amx_tile\n", False),
+        ("bugs\t\t: amx_bf16 amx_tile\n", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_what_the_system_says_of_the_processor(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None, expected: bool
+) -> None:
+    told = tmp_path / "cpuinfo"
+    if text is not None:
+        told.write_text(text)
+    monkeypatch.setattr(devices, "_CPUINFO", told)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    assert has_amx.__wrapped__() is expected
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert not has_amx.__wrapped__()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.flow import DISFlow
+from model.flowstore import FlowStore
 from model.selftraining import CarriedLabels, carry_labels, windows
 from tests.model.moving import MovingClip
 
@@ -49,9 +50,7 @@ def _carry(
         len(clip),
         masks,
         3,
-        flow=DISFlow(),
-        most=most,
-        **rest,  # type: ignore[arg-type]
+        **{"flow": DISFlow(), "most": most, **rest},  # type: ignore[arg-type]
     )
 
 
@@ -75,6 +74,23 @@ def test_frames_far_from_every_label_are_left() -> None:
     assert sorted(carried) == [6, 7, 8, 9, 10]
     assert np.array_equal(carried[8].mask, clip.mask(8))
     assert min(clip.reads) == 6
+
+
+def test_flow_that_was_worked_out_is_taken_by_each_window() -> None:
+    """Two windows of a clip find their flow in its store, by the clip's own numbers."""
+    clip = MovingClip(frames=24)
+    store = FlowStore(DISFlow())
+    first, plain = (
+        _carry(clip, 4, 18, most=12, flow=each, ahead=False) for each in (store, DISFlow())
+    )
+    asked = store.misses
+    second = _carry(clip, 4, 18, most=12, flow=store, ahead=False)
+    assert sorted(first) == [1, 2, 3, 4, 5, 6, 7, 15, 16, 17, 18, 19, 20, 21]
+    assert asked == store.misses == 12
+    for index, labels in first.items():
+        for others in (plain, second):
+            assert np.array_equal(labels.mask, others[index].mask)
+            assert np.array_equal(labels.weight, others[index].weight)
 
 
 def test_it_stops_when_it_is_enough() -> None:

@@ -10,6 +10,7 @@ import pytest
 from model import stages
 from model.finetune import FinetuneProgress, FinetuneReport
 from model.flow import DISFlow
+from model.flowstore import FlowStore
 from model.networks import build
 from model.presets import FinetuneSettings
 from model.stages import Stages
@@ -24,11 +25,13 @@ class _Recorder:
     def __init__(self, *stopped: str) -> None:
         self.asked: list[FinetuneSettings] = []
         self.held_out: list[Any] = []
+        self.flows: list[Any] = []
         self.stopped = list(stopped)
 
     def __call__(self, *_: Any, settings: FinetuneSettings, **rest: Any) -> FinetuneReport:
         self.asked.append(settings)
         self.held_out.append(rest["held_out"])
+        self.flows.append(rest["flow"])
         if rest["progress"] is not None:
             rest["progress"](FinetuneProgress(settings.epochs, settings.epochs, {"a": 1.0}, 4.0))
         reason = self.stopped.pop(0) if self.stopped else "done"
@@ -61,6 +64,14 @@ def test_parts_share_the_epochs_and_the_time(recorder: _Recorder) -> None:
     assert first.seconds == pytest.approx(30)
     assert second.seconds == pytest.approx(100)
     assert first.seed != second.seed
+
+
+def test_parts_share_the_flow(recorder: _Recorder) -> None:
+    parts = _stages(FinetuneSettings())
+    parts.run({}, share=0.3)
+    parts.run({})
+    assert isinstance(parts.flow, FlowStore)
+    assert recorder.flows == [parts.flow, parts.flow]
 
 
 def test_time_that_went_by_is_no_longer_there(recorder: _Recorder) -> None:
