@@ -8,9 +8,12 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -103,10 +106,8 @@ class Artifacts:
 
     def write_arrays(self, key: str, **arrays: npt.NDArray[Any]) -> None:
         """Store arrays by name."""
-        path = self._beside(key)
-        with path.open("wb") as file:
+        with self._beside(key) as path, path.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
-        os.replace(path, self.path(key))
 
     def read_arrays(self, key: str) -> dict[str, npt.NDArray[Any]]:
         """Stored arrays by name.
@@ -115,25 +116,28 @@ class Artifacts:
             ArtifactError: When the file is missing or damaged.
         """
         try:
-            with np.load(self.path(key), allow_pickle=False) as arrays:
+            with self.path(key).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return dict(arrays)
         except FileNotFoundError:
             raise ArtifactError(f"The arrays {key} are missing from {self.root}.") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
             raise ArtifactError(f"The arrays {key} in {self.root} are damaged: {error}") from None
 
     def reuse(self, key: str, earlier: str) -> None:
         """Give an earlier round's file a second name: a hard link where the disk can."""
-        target, source = self.path(key), self.path(earlier)
+        source = self.path(earlier)
         if not source.is_file():
             raise ArtifactError(f"The artifact {earlier} is missing from {self.root}.")
-        beside = self._beside(key)
-        beside.unlink()
-        try:
-            os.link(source, beside)
-        except OSError:
-            shutil.copyfile(source, beside)
-        os.replace(beside, target)
+        with self._beside(key) as beside:
+            beside.unlink()
+            try:
+                os.link(source, beside)
+            except OSError:
+                shutil.copyfile(source, beside)
+
+    def remove(self, key: str) -> None:
+        """Delete a file, if it is there."""
+        self.path(key).unlink(missing_ok=True)
 
     def keep_rounds(self, project_id: int, versions: Iterable[str]) -> None:
         """Delete the folders of all rounds of a project but these."""
@@ -148,15 +152,23 @@ class Artifacts:
         """Delete all that was made for a project."""
         shutil.rmtree(self.path(str(project_id)), ignore_errors=True)
 
-    def _beside(self, key: str) -> Path:
-        """An empty temporary file in the folder of the key's file."""
+    @contextmanager
+    def _beside(self, key: str) -> Iterator[Path]:
+        """An empty temporary file in the folder of the key's file, which it becomes in the end.
+
+        When writing fails it is removed: what is left of it would fill a full disk further.
+        """
         folder = self.path(key).parent
         folder.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=folder, prefix=".writing-")
         os.close(handle)
-        return Path(name)
+        path = Path(name)
+        try:
+            yield path
+            os.replace(path, self.path(key))
+        finally:
+            path.unlink(missing_ok=True)
 
     def _replace(self, key: str, data: bytes) -> None:
-        path = self._beside(key)
-        path.write_bytes(data)
-        os.replace(path, self.path(key))
+        with self._beside(key) as path:
+            path.write_bytes(data)

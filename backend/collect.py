@@ -84,15 +84,18 @@ class Collector:
     ) -> None:
         """Decode the labels of clips into the round's files; notes channels and key frames.
 
+        A clip one of whose labelled pictures can't be had now is noted in `failed`, and has no key
+        frames: were the picture's label left out, it would count as used and be lost.
+
         Args:
-            clips: The snapshot's clips; changed in place.
+            clips: The snapshot's clips; changed in place. Those in `failed` are passed over.
             frames: The project's tasks.
             previous: The round that people were shown, with its snapshot.
             progress: Called with the share done.
         """
         tasks = {frame.task_id: frame for frame in frames}
         earlier = {clip.name: clip for clip in previous[1].clips} if previous else {}
-        clips = list(clips)
+        clips = [clip for clip in clips if clip.name not in self.failed]
         for done, clip in enumerate(clips):
             members = [tasks[task_id] for task_id in dict.fromkeys(clip.task_ids)]
             wishes = wishes_of(members, self.config, self.problems)
@@ -108,9 +111,14 @@ class Collector:
                 ignore=(wishes.unlabelled or self.unlabelled) == "ignore",
                 shown=(previous[0], before) if previous and before else None,
             )
-            for index, mask in reader.masks(self.problems):
-                self.files.artifacts.write_mask(self.files.label_key(clip.keys[index]), mask)
-                clip.key_frames.append(index)
+            try:
+                for index, mask in reader.masks(self.problems):
+                    self.files.artifacts.write_mask(self.files.label_key(clip.keys[index]), mask)
+                    clip.key_frames.append(index)
+            except MediaError as error:
+                clip.key_frames = []
+                if clip.reused_from is None:
+                    self.failed[clip.name] = str(error)
             clip.channels = [[channel.label, channel.identity] for channel in objects.channels]
             clip.class_names = objects.names
             progress((done + 1) / len(clips))

@@ -15,7 +15,7 @@ from backend.formats import IGNORE, FormatError
 from backend.formats.regions import Drawn, drawn_regions
 from backend.formats.videorectangle import drawn_boxes
 from backend.labelconfig import LabelConfig
-from backend.media import MediaError
+from backend.media import DamagedMediaError
 from backend.objects import Channel, ClipObjects
 from backend.roundfiles import RoundFiles
 from backend.snapshot import ClipSnapshot
@@ -58,13 +58,16 @@ class ClipLabels:
 
         Yields:
             ``(frame index, mask)`` of each label that can be used and says something.
+
+        Raises:
+            MediaError: When a picture can't be had now: its label must not count as read.
         """
         before: Mask | None = None
         for index in self.clip.labelled:
             try:
                 height, width = self.source.read(index).shape[:2]
                 mask = self._mask(index, (height, width), before)
-            except (FormatError, MediaError, ClipError) as error:
+            except (FormatError, DamagedMediaError, ClipError) as error:
                 where = f"task {self.clip.task_ids[index]} (clip {self.clip.name!r}"
                 item = f", frame {self.clip.items[index]})" if self.clip.is_task else ")"
                 problems.append(f"The label of {where}{item} is unused: {error}")

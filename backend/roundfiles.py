@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from backend.artifacts import Artifacts, folder_name
+from backend.artifacts import ArtifactError, Artifacts, folder_name
 from backend.snapshot import Snapshot
 
 __all__ = ["ClipRecord", "RoundFiles"]
@@ -91,6 +91,14 @@ class RoundFiles:
         """Whether the clip's propagation is finished."""
         return self.artifacts.exists(self._record_key(clip))
 
+    def is_record_sound(self, clip: str) -> bool:
+        """Whether the clip's propagation is finished, and what it found out can still be read."""
+        try:
+            self.read_record(clip)
+        except ArtifactError:
+            return False
+        return True
+
     def has_snapshot(self) -> bool:
         """Whether the round's input was collected."""
         return self.artifacts.exists(self._snapshot_key)
@@ -126,14 +134,17 @@ class RoundFiles:
             ArtifactError: When it is missing or damaged.
         """
         arrays: dict[str, Any] = self.artifacts.read_arrays(self._record_key(clip))
-        return ClipRecord(
-            arrays["uncertainty"],
-            arrays["features"],
-            arrays["confidences"],
-            bool(arrays["has_masks"]),
-            arrays["quality"],
-            json.loads(str(arrays["findings"])),
-        )
+        try:
+            return ClipRecord(
+                arrays["uncertainty"],
+                arrays["features"],
+                arrays["confidences"],
+                bool(arrays["has_masks"]),
+                arrays["quality"],
+                json.loads(str(arrays["findings"])),
+            )
+        except (KeyError, ValueError) as error:
+            raise ArtifactError(f"The record of clip {clip!r} is damaged: {error}") from None
 
     def reuse_clip(self, earlier: RoundFiles, clip: str, frames: list[str]) -> None:
         """Take over an earlier round's masks, network and record of an unchanged clip."""

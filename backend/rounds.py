@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from backend.answers import Answers
-from backend.artifacts import Artifacts
+from backend.artifacts import ArtifactError, Artifacts
 from backend.clipwork import ClipWork
 from backend.collect import Collector
+from backend.earlier import clips_that_failed, find_unchanged, keep_earlier_masks
 from backend.effort import count_clicks, samples_a_round
 from backend.labelconfig import asks_for
 from backend.media import MediaCache, MediaError
@@ -138,19 +139,27 @@ class RoundRunner:
             edition=project.refreshes if project else 0,
         )
         snapshot = collector.snapshot(view.frames, self._settings_digest())
+        shown, previous = self.store.published_round(run.row.project_id), self._previous(run)
+        if previous is not None:
+            task_ids = [frame.task_id for frame in view.frames]
+            snapshot.clips += clips_that_failed(collector.failed, snapshot, previous[1], task_ids)
         if not snapshot.clips:
             reasons = [*problems, *collector.failed.values(), "The project has no tasks yet."]
             raise NothingToServeError(reasons[0])
         snapshot.annotators = view.annotators
+        if previous is not None:
+            failed = shown.figures.get("failed", {}) if shown else {}
+            find_unchanged(snapshot, *previous, failed)
+        collector.labels(snapshot.clips, view.frames, previous, run.report)
         run.figures(failed=collector.failed)
-        self._find_unchanged(run, snapshot)
-        collector.labels(snapshot.clips, view.frames, self._previous(run), run.report)
+        self._check_not_all_failed(run, snapshot)
         self.store.set_project(run.row.project_id, problems=problems)
         run.files.write_snapshot(snapshot)
         inside = {clip.name: clip.inside for clip in snapshot.clips if clip.is_task}
         asks = asks_for(view.config)
         run.figures(class_names=snapshot.class_names, inside=inside, asks=asks)
-        run.figures(terms=view.terms, refreshes=collector.edition)
+        found = [problem for problem in problems if problem not in view.problems]
+        run.figures(terms=view.terms, refreshes=collector.edition, problems=found)
         self.store.set_round(run.row.id, labels=snapshot.key_frames)
 
     def _finetune(self, run: Run) -> None:
@@ -167,13 +176,17 @@ class RoundRunner:
                     ),
                 )
         run.figures(fits=fits)
+        self._check_not_all_failed(run, snapshot)
 
     def _propagate(self, run: Run) -> None:
         snapshot = run.files.read_snapshot()
         total = sum(len(clip) for clip in snapshot.clips)
+        failed = run.known_figures().get("failed", {})
         before = 0
         for clip in snapshot.clips:
-            if clip.reused_from is not None:
+            if clip.name in failed and clip.labelled and not clip.key_frames:
+                self._keep_earlier(run, snapshot, clip)  # its labels could not be read
+            elif clip.reused_from is not None:
                 earlier = RoundFiles(self.artifacts, run.row.project_id, clip.reused_from)
                 run.files.reuse_clip(earlier, clip.name, clip.keys)
             elif not run.files.has_record(clip.name):
@@ -183,6 +196,8 @@ class RoundRunner:
                             (before + done) / total, f"{clip.name}: frame {done} of {len(clip)}"
                         )
                     )
+                if not run.files.has_record(clip.name):
+                    self._keep_earlier(run, snapshot, clip)
             before += len(clip)
             run.report(before / total)
         self._check_not_all_failed(run, snapshot)
@@ -286,23 +301,24 @@ class RoundRunner:
 
     @contextmanager
     def _contained(self, run: Run, clip: ClipSnapshot) -> Iterator[None]:
-        """Keep one clip's failure from ending the round for the others.
-
-        The clip keeps the masks of the round before; it is tried again later.
-        """
+        """Keep one clip's failure from ending the round for the others; it is tried again later."""
         try:
             yield
         except _CLIP_ERRORS as error:
             log.warning("project %d: clip %s: %s", run.row.project_id, clip.name, error)
             failed = {**run.known_figures().get("failed", {}), clip.name: str(error)}
             run.figures(failed=failed)
-            previous = self._previous(run)
-            if previous is not None:
-                run.files.reuse_masks(previous[0], clip.keys)
+
+    def _keep_earlier(self, run: Run, snapshot: Snapshot, clip: ClipSnapshot) -> None:
+        """Let a clip that failed keep the masks of the round before."""
+        previous = self._previous(run)
+        if previous is not None:
+            keep_earlier_masks(run.files, clip, *previous)
+            run.files.write_snapshot(snapshot)
 
     def _check_not_all_failed(self, run: Run, snapshot: Snapshot) -> None:
         failed: dict[str, str] = run.known_figures().get("failed", {})
-        labelled = [clip.name for clip in snapshot.clips if clip.key_frames]
+        labelled = [clip.name for clip in snapshot.clips if clip.labelled]
         if labelled and all(name in failed for name in labelled):
             run.figures(failed={})
             raise ClipFailedError(_failure(failed))
@@ -342,17 +358,11 @@ class RoundRunner:
         if last is None:
             return None
         files = RoundFiles(self.artifacts, run.row.project_id, last.version)
-        return (files, files.read_snapshot()) if files.has_snapshot() else None
-
-    def _find_unchanged(self, run: Run, snapshot: Snapshot) -> None:
-        previous = self._previous(run)
-        if previous is None:
-            return
-        files, before = previous
-        known = {clip.name: clip.digest for clip in before.clips}
-        for clip in snapshot.clips:
-            if known.get(clip.name) == clip.digest and files.has_record(clip.name):
-                clip.reused_from = files.version
+        try:
+            return (files, files.read_snapshot()) if files.has_snapshot() else None
+        except ArtifactError as error:  # everything is worked out anew then
+            log.warning("project %d: %s", run.row.project_id, error)
+            return None
 
     def _earlier_networks(self, run: Run, clip: ClipSnapshot) -> list[Path]:
         """Networks to go on from: of the version that is shown, then of older ones."""

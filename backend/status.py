@@ -89,7 +89,7 @@ def _project(store: Store, settings: Settings, project: Project) -> dict[str, An
         "next_tasks": upcoming,
         "round": _running(running) if running else None,
         "rounds": [_past(row) for row in rounds[-_HISTORY:] if row.state != "running"],
-        "problems": [*project.problems, *_unreadable(project.id, published)],
+        "problems": _problems(project, published),
         "error": project.error,
         "error_at": _time(project.error_at),
     }
@@ -150,6 +150,12 @@ def _spot(clip: str, spot: dict[str, Any]) -> dict[str, Any]:
         f"is labelled {spot['labelled']!r}; the key frames around it call it {spot['expected']!r}."
     )
     return {**spot, "sentence": sentence}
+
+
+def _problems(project: Project, published: Round | None) -> list[str]:
+    """What to mend: as last seen in Label Studio, and what the last round found out besides."""
+    found = published.figures.get("problems", []) if published else []
+    return list(dict.fromkeys([*project.problems, *found, *_unreadable(project.id, published)]))
 
 
 def _unreadable(project_id: int, published: Round | None) -> list[str]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,34 @@ def test_nothing_half_written_is_left_beside(artifacts: Artifacts) -> None:
     artifacts.write_record("1/r.json", {"a": 1})
     names = {path.name for path in artifacts.path("1/m.png").parent.iterdir()}
     assert names == {"m.png", "r.json"}
+
+
+def test_what_a_full_disk_cuts_off_does_not_fill_it_further(
+    artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **values: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    artifacts.write_mask("1/m.png", np.zeros((4, 4), np.uint8))
+    monkeypatch.setattr("backend.artifacts.os.replace", full)
+    monkeypatch.setattr("backend.artifacts.np.savez", full)
+    for write in (
+        lambda: artifacts.write_mask("1/n.png", np.zeros((4, 4), np.uint8)),
+        lambda: artifacts.write_arrays("1/a.npz", a=np.zeros(3)),
+        lambda: artifacts.reuse("1/n.png", "1/m.png"),
+    ):
+        with pytest.raises(OSError, match="No space left"):
+            write()
+    assert [path.name for path in artifacts.path("1/m.png").parent.iterdir()] == ["m.png"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no arrays", b"PK\x03\x04 cut off"])
+def test_damaged_arrays_are_named(artifacts: Artifacts, content: bytes) -> None:
+    path = artifacts.path("1/a.npz")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"1/a\.npz .* damaged"):
+        artifacts.read_arrays("1/a.npz")
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture"])

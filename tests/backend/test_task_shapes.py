@@ -275,6 +275,29 @@ def test_a_video_that_is_gone_is_named_and_the_others_are_served(make_world, tmp
     assert "'away'" in world.problems
 
 
+def test_a_video_that_cannot_be_had_for_now_keeps_its_boxes(make_world, tmp_path: Path) -> None:
+    times = [0, 1, 2, 3, 4, 5]
+    for name in ("v", "w"):
+        write_video(tmp_path / f"{name}.mp4", times)
+    world = make_world(VIDEO)
+    for number, name in ((7, "v"), (8, "w")):
+        world.task(number, video=f"{name}.mp4", clip=name)
+        world.label(number, [drawn_boxes(world.config, 1, times)])
+    world.round()
+    before = [region["value"] for region in world.result(8)]
+    moved = tmp_path / "elsewhere.mp4"
+    (tmp_path / "w.mp4").rename(moved)
+    world.label(7, [drawn_boxes(world.config, 2, times)])
+    world.round()
+    assert [region["value"] for region in world.result(8)] == before
+    assert "'w' keeps its earlier masks" in world.problems
+    moved.rename(tmp_path / "w.mp4")
+    world.label(8, [drawn_boxes(world.config, 2, times)])
+    world.round()
+    assert [region["value"]["labels"] for region in world.result(8)] == [["disc"]]
+    assert "keeps its earlier masks" not in world.problems
+
+
 # Objects ----------------------------------------------------------------------------------------
 
 
