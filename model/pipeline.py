@@ -326,14 +326,14 @@ class ClipAnnotator:
             ValueError: The labels do not fit, or the method is "network" and there is none yet.
             ClipError: A frame cannot be read.
         """
+        labels = check_keys(labels, self.num_classes, len(self.source))
         if self.method == "nearest":
             return nearest(self.source, labels, self.num_classes, progress=progress)
         if self.method == "network":
             if self._network is None:
                 raise ValueError("there is no fine-tuned network; call finetune or load first")
-            keys = check_keys(labels, self.num_classes, len(self.source))
             self._asked = self._evidence(self._network)
-            return self._predicted(keys, self._asked, progress)
+            return self._predicted(labels, self._asked, progress)
         helps = self.method == "maskloop" and self._network is not None and self.evidence_weight > 0
         self._asked = self._evidence(self._network) if self._network is not None else None
         results = propagate(

@@ -131,6 +131,7 @@ class Calibration:
         two outermost key frames are predicted from one side and teach about frames beyond; where
         there is no other, they teach a little about those between as well.
         """
+        keys = {index: mask for index, mask in keys.items() if (mask != IGNORE).any()}
         held_out = {}
         off: dict[bool, list[float]] = {True: [], False: []}
         for result in predictions:

@@ -17,6 +17,7 @@ from model.blend import FrameResult
 from model.clip import FrameSource
 from model.colours import Colours
 from model.echoes import Spot, merged, without_echoes
+from model.keyframes import IGNORE
 from model.regions import Region, regions_of
 from model.spotlaw import Evidence, SpotLaw, evidence_of
 
@@ -41,8 +42,8 @@ class SpotFinder:
         source: FrameSource,
         law: SpotLaw | None = None,
     ) -> None:
-        self._keys = keys
-        self._colours = Colours(keys, source)
+        self._keys = {index: mask for index, mask in keys.items() if (mask != IGNORE).any()}
+        self._colours = Colours(self._keys, source)
         self._law = law or SpotLaw()
         self._found: list[Spot] = []
 

@@ -65,6 +65,16 @@ def test_without_a_network_the_flow_goes_alone() -> None:
         assert np.array_equal(mine.probabilities, flows.probabilities)
 
 
+def test_a_key_frame_without_any_label_is_labelled_as_the_others_are() -> None:
+    clip = MovingClip()
+    labels = labels_of(clip, 0, 11)
+    annotator = annotator_of(clip, propagation=PropagationSettings.best())
+    expected = list(annotator.propagate(labels))
+    nothing = np.full_like(labels[0], 255)
+    for one, other in zip(annotator.propagate({**labels, 5: nothing}), expected, strict=True):
+        assert np.array_equal(one.probabilities, other.probabilities)
+
+
 def test_progress_runs_through_both_parts() -> None:
     clip = MovingClip()
     told: list[FinetuneProgress] = []

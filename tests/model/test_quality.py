@@ -121,6 +121,13 @@ def test_ignored_pixels_do_not_calibrate():
     assert Calibration.of([_result(prediction, 5)], keys).held_out == {5: 1.0}
 
 
+def test_a_key_frame_without_any_label_is_none():
+    truth, nothing = np.uint8([[1, 1, 0, 0]]), np.full((1, 4), 255, np.uint8)
+    alone = Calibration.of([_result(DOUBTFUL)], {0: truth, 1: truth})
+    beside = Calibration.of([_result(DOUBTFUL)], {0: truth, 1: truth, 9: nothing})
+    assert beside == alone
+
+
 def test_frames_labelled_in_a_small_part_count_as_unlabelled():
     estimate = QualityEstimate(Calibration((0, 10)))
     part = _result(DOUBTFUL, 0, is_key=True)

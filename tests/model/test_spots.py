@@ -37,6 +37,15 @@ def test_a_swapped_label_is_named_with_frame_region_and_classes(clip, frame, lab
     assert spot.pixels == region.sum()
 
 
+def test_a_key_frame_without_any_label_changes_nothing(clip):
+    keys = clip.keys(0, 4, 8, 12)
+    keys[4][keys[4] == 1] = 2
+    expected = _spots(clip, keys)
+    assert len(expected) == 1
+    nothing = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    assert _spots(clip, {**keys, 2: nothing, 6: nothing}) == expected
+
+
 def test_a_small_difference_at_an_outline_is_no_spot(clip):
     keys = clip.keys(0, 4, 8, 12)
     keys[4] = cv2.dilate(keys[4], np.ones((5, 5), np.uint8))
