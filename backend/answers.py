@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,7 @@ class Answers:
         self._artifacts = artifacts
         self._options = options or EncodeOptions()
         self._clips: dict[tuple[int, str], dict[int, ClipSnapshot]] = {}
+        self._keeping = Lock()
 
     def of_round(
         self, row: Round, label_config: str, task_ids: Iterable[int] | None = None
@@ -75,7 +78,10 @@ class Answers:
     def _result(
         self, task_id: int, prediction: Prediction, row: Round, config: LabelConfig
     ) -> list[dict[str, Any]]:
-        clip = self._clips_by_task(row).get(task_id)
+        clips = self._clips_by_task(row)
+        if clips is None:
+            return []  # What the masks' values stand for is not known.
+        clip = clips.get(task_id)
         layer = config.queries
         asked = None
         if layer is not None:
@@ -151,19 +157,23 @@ class Answers:
             # an error, which Label Studio would show to nobody.
             return None
 
-    def _clips_by_task(self, row: Round) -> dict[int, ClipSnapshot]:
-        """The round's clips by task; what a round has collected does not change any more."""
+    def _clips_by_task(self, row: Round) -> dict[int, ClipSnapshot] | None:
+        """The round's clips by task, which don't change any more; None where they are damaged."""
         key = row.project_id, row.version
-        if key not in self._clips:
+        found = self._clips.get(key)
+        if found is None:
             files = RoundFiles(self._artifacts, *key)
             try:
                 clips = files.read_snapshot().clips if files.has_snapshot() else []
             except ArtifactError:
-                clips = []
-            while len(self._clips) >= _ROUNDS_KEPT:
-                self._clips.pop(next(iter(self._clips)), None)
-            self._clips[key] = {task_id: clip for clip in clips for task_id in clip.task_ids}
-        return self._clips[key]
+                return None
+            found = {task_id: clip for clip in clips for task_id in clip.task_ids}
+            # Several threads answer at once.
+            with self._keeping:
+                while len(self._clips) >= _ROUNDS_KEPT:
+                    del self._clips[next(iter(self._clips))]
+                self._clips[key] = found
+        return found
 
 
 @dataclass(slots=True)
@@ -185,6 +195,7 @@ def _video(
 ) -> list[dict[str, Any]]:
     """Boxes at the frames that the screen counts, whatever the file's own frames are."""
     clock = clip.clock
+    used: Counter[str] = Counter()
     results = []
     for number, boxes in tracks.items():
         label, identity = channels[number]
@@ -196,9 +207,11 @@ def _video(
             for frame in range(clock.frames)
             if (picture := clock.picture(frame)) in boxes.by_picture
         )
+        base = identity or class_id(label)
         region = encode_track(
             places,
-            identity=identity or class_id(label),
+            # As in `backend.formats.encode`: of an object whose label a person changed.
+            identity=f"{base}-{used[base]}" if used[base] else base,
             label=label,
             control=control,
             to_name=config.to_name,
@@ -206,7 +219,9 @@ def _video(
             fps=clip.rate,
             score=float(np.mean(boxes.scores)) if boxes.scores else None,
         )
-        results += [] if region is None else [region]
+        if region is not None:
+            used[base] += 1
+            results.append(region)
     return results
 
 

@@ -27,6 +27,9 @@ __all__ = ["BackendAddress", "InitError", "InitResult", "SampleWish", "init", "s
 _PART = 50
 """Frames that are put into place, and lie on this disk for it, at a time."""
 
+_SAME_TIME = 1e-3
+"""Seconds by which the time of a frame may differ from that in its task."""
+
 
 class InitError(ValueError):
     """What `init` was asked for can't be had; the message says why, and what to do."""
@@ -162,7 +165,7 @@ def init(
         project_id, backend.url, username=backend.username, password=backend.password
     )
     result.done.append(f"Connected to the service at {backend.url}.")
-    missing = _missing(studio, project_id, clip, len(frames))
+    missing = _missing(studio, project_id, clip, frames)
     if missing:
         put = placing(studio, frames, project_id, clip, document_root)
         _add(studio, project_id, frames, missing, clip, put, console)
@@ -264,18 +267,28 @@ def _has_labels(row: dict[str, Any], labels: Sequence[str]) -> bool:
     return config.labels == wanted
 
 
-def _missing(studio: Studio, project_id: int, clip: str, frames: int) -> list[int]:
-    there = {
-        int(task["data"]["frame"])
-        for task in studio.tasks(project_id)
-        if task["data"].get("clip") == clip and "frame" in task["data"]
-    }
-    if there and max(there) >= frames:
+def _missing(studio: Studio, project_id: int, clip: str, frames: SourceFrames) -> list[int]:
+    count, times = len(frames), frames.times
+    there: dict[int, Any] = {}
+    for task in studio.tasks(project_id):
+        data = task["data"]
+        if data.get("clip") == clip and str(data.get("frame")).isdecimal():
+            there[int(data["frame"])] = data.get("time")
+    if there and max(there) >= count:
         raise InitError(
             f"project {project_id} has a clip {clip!r} with {max(there) + 1} frames, this one has "
-            f"{frames}; give it another name with --clip"
+            f"{count}; give it another name with --clip"
         )
-    return [position for position in range(frames) if position not in there]
+    for position, time in there.items():
+        if times is None or not isinstance(time, (int, float)):
+            continue
+        if abs(time - times[position]) > _SAME_TIME:
+            raise InitError(
+                f"frame {position} of clip {clip!r} in project {project_id} is the picture at "
+                f"{time:g} s of the video, and now it would be that at {times[position]:g} s: "
+                "with another --fps it is another clip; give it another name with --clip"
+            )
+    return [position for position in range(count) if position not in there]
 
 
 def _add(

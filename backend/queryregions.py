@@ -12,7 +12,7 @@ from backend.formats import IGNORE, EncodeOptions
 from backend.formats.polygon import PolygonFormat
 from backend.formats.regions import region_results
 from backend.formats.registry import MASK_FORMATS
-from backend.labelconfig import Control, LabelConfig
+from backend.labelconfig import BACKGROUND, Control, LabelConfig
 from backend.querylayer import QueryLayer
 
 __all__ = ["rectangles", "superpixels"]
@@ -102,7 +102,9 @@ def _region(number: int, config: LabelConfig, queries: Mask) -> dict[str, Any]:
 
 def _label(name: str, config: LabelConfig) -> str:
     """The label as the configuration writes it: the background may be called Background."""
-    return next((label for label in config.labels if label.casefold() == name.casefold()), name)
+    if name != BACKGROUND or name in config.labels:
+        return name
+    return next((label for label in config.labels if config.class_of(label) == 0), name)
 
 
 def _outlining(config: LabelConfig, label: str) -> Control | None:

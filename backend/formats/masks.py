@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -93,6 +94,7 @@ def encode(
     mask = clean(mask, options.min_area)
     height, width = mask.shape
     results: list[dict[str, Any]] = []
+    parts: Counter[str] = Counter()
     present = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[:IGNORE])
     for index in map(int, present):
         label, identity = channels[index] if index < len(channels) else ("", "")
@@ -103,9 +105,10 @@ def encode(
         if item is not None:
             # The screen keeps one region of each id, also where they are on different pictures.
             base = f"{base}-i{item}"
-        for part, value in enumerate(MASK_FORMATS[control.shape].encode(mask == index, options)):
+        for value in MASK_FORMATS[control.shape].encode(mask == index, options):
             region = {
-                "id": base if part == 0 else f"{base}-{part}",
+                # Of an object whose label a person changed, both labels may be on a frame.
+                "id": f"{base}-{parts[base]}" if parts[base] else base,
                 "to_name": config.to_name,
                 "original_width": width,
                 "original_height": height,
@@ -115,6 +118,7 @@ def encode(
                 region["item_index"] = item
             if scores is not None and index in scores:
                 region["score"] = scores[index]
+            parts[base] += 1
             results += region_results(region, control, value, label)
     return results
 

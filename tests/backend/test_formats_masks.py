@@ -7,6 +7,7 @@ import pytest
 
 from backend.formats import EncodeOptions, FormatError, decode, encode
 from backend.labelconfig import make_label_config, parse_label_config
+from backend.objects import base_id
 
 CONFIG = parse_label_config(make_label_config(["car", "road"]))
 SIZE = (6, 8)
@@ -36,6 +37,15 @@ def test_there_and_back() -> None:
 def test_background_and_unknown_pixels_are_no_region() -> None:
     assert encode(np.zeros(SIZE, np.uint8), CONFIG) == []
     assert encode(np.full(SIZE, 255, np.uint8), CONFIG) == []
+
+
+def test_an_object_under_two_labels_on_a_frame_is_two_regions() -> None:
+    # A person gave it another label on one frame only: between, both are there.
+    channels = [("background", ""), ("car", "a"), ("road", "a")]
+    results = encode(mask(), CONFIG, channels=channels)
+    assert [result["id"] for result in results] == ["a", "a-1"]
+    np.testing.assert_array_equal(decode(results, CONFIG, SIZE), mask())
+    assert base_id("a-1", ["a"]) == "a"  # and comes back as what it is
 
 
 def test_ids_are_the_same_in_every_picture() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -234,6 +235,23 @@ class TestAgain:
         (folder / "6.png").unlink()
         with pytest.raises(InitError, match="--clip"):
             run(studio, folder)
+
+    def test_a_video_at_another_rate_is_not_mixed_into_the_clip(
+        self, studio: PlayedStudio, tmp_path: Path
+    ) -> None:
+        video = tmp_path / "street.mp4"
+        with av.open(str(video), "w") as file:
+            stream = file.add_stream("mpeg4", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            for index in range(20):
+                pixels = np.full((48, 64, 3), 10 * index, np.uint8)
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            file.mux(stream.encode(None))
+        run(studio, video, fps=5)
+        del studio.data[1][3]
+        with pytest.raises(InitError, match=r"frame 1 .* 0\.2 s .* 0\.1 s.*--fps.*--clip"):
+            run(studio, video)
+        assert run(studio, video, fps=5).added == 1
 
     def test_other_labels_than_the_project_has(self, studio: PlayedStudio, folder: Path) -> None:
         run(studio, folder)

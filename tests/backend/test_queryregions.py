@@ -43,6 +43,17 @@ def test_rectangles_come_back_as_they_were_asked_for(chosen: list[int]) -> None:
     assert answer.regions == []
 
 
+def test_labels_that_differ_in_case_only_are_told_apart() -> None:
+    layer = layer_for("superpixels", SIZE, 10)
+    text = make_label_config(["car", "Car", "Background"], queries=layer)
+    config = parse_label_config(text)
+    queries = asked("superpixel", [1, 5, 9])
+    predicted = np.select([queries == 2, queries == 3], [1, 2], 0).astype(np.uint8)
+    sent = superpixels(queries, predicted, list(config.class_names), config, EncodeOptions())
+    labels = [region["value"]["labels"] for region in sent if region["type"] == "labels"]
+    assert labels == [["Background"], ["car"], ["Car"]]
+
+
 def test_super_pixels_bear_the_class_that_most_of_them_is() -> None:
     _, config = layered("superpixels")
     queries = asked("superpixel", [1, 5, 9])
