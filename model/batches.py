@@ -19,13 +19,14 @@ from torch import Tensor
 
 from model.augment import Augmentation, Motion, draw_motion, recolour
 from model.clip import FrameSource
+from model.colours import labels_of
 from model.flow import FlowEstimator, forward_backward_check
 from model.flowstore import FlowStore
 from model.losses import IGNORE
 from model.samples import Batch, Neighbours, Pair
 from model.selftraining import CarriedLabels, carry_labels
 
-__all__ = ["ClipBatches", "to_tensor", "training_size"]
+__all__ = ["ClipBatches", "reduced_masks", "to_tensor", "training_size"]
 
 
 def training_size(shape: tuple[int, ...], max_pixels: int) -> tuple[int, int]:
@@ -33,6 +34,38 @@ def training_size(shape: tuple[int, ...], max_pixels: int) -> tuple[int, int]:
     height, width = shape[:2]
     factor = min(1.0, (max_pixels / (height * width)) ** 0.5)
     return max(1, int(height * factor)), max(1, int(width * factor))
+
+
+def reduced_masks(
+    masks: Mapping[int, NDArray[np.uint8]], size: tuple[int, int]
+) -> dict[int, NDArray[np.uint8]]:
+    """Reduce masks so that each pixel gets the label nearest to its middle, and none is lost.
+
+    A thin stroke or a thing of a few pixels lies between these middles: where a frame's labels, or
+    all that there is of a class, would be lost so, each of its pixels is put where it falls.
+
+    Args:
+        masks: Frame index → (H, W) uint8 mask, 255 = ignore.
+        size: (height, width) of the frames that they are to fit.
+
+    Returns:
+        Frame index → (height, width) uint8.
+    """
+    out = {
+        index: np.asarray(
+            cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.uint8
+        )
+        for index, mask in masks.items()
+    }
+    left = {index: labels_of(small) for index, small in out.items()}
+    of_any = {label for labels in left.values() for label in labels}
+    for index, mask in masks.items():
+        for label in labels_of(mask):
+            if label not in of_any or not left[index]:
+                y, x = np.nonzero(mask == label)
+                height, width = mask.shape
+                out[index][y * size[0] // height, x * size[1] // width] = label
+    return out
 
 
 def to_tensor(image: NDArray[np.uint8]) -> Tensor:
@@ -111,9 +144,8 @@ class ClipBatches:
         self._frames = _Shelf(memory)
         self._size: tuple[int, int] | None = None
         self._max_pixels = max_pixels
-        self._masks: dict[int, NDArray[np.uint8]] = {}
-        for index in sorted(labels):
-            self._add(index, labels[index], num_classes)
+        fit = [index for index in sorted(labels) if self._fits(index, labels[index], num_classes)]
+        self._masks = reduced_masks({index: labels[index] for index in fit}, self.size)
         self.labelled = list(self._masks)
         if not self.labelled:
             raise ValueError(
@@ -124,7 +156,8 @@ class ClipBatches:
         self._num_classes = num_classes
         self._carried: dict[int, CarriedLabels] = {}
 
-    def _add(self, index: int, mask: NDArray[np.uint8], num_classes: int) -> None:
+    def _fits(self, index: int, mask: NDArray[np.uint8], num_classes: int) -> bool:
+        """Check a mask and keep its frame; tell whether anything of it is labelled."""
         if not 0 <= index < len(self._source):
             raise ValueError(
                 f"frame {index} is labelled, but the clip's frames are 0 to {len(self._source) - 1}"
@@ -143,10 +176,7 @@ class ClipBatches:
             )
         if labelled.size:
             self._keep(index, image)
-            self._masks[index] = np.asarray(
-                cv2.resize(mask, self.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT),
-                dtype=np.uint8,
-            )
+        return labelled.size > 0
 
     @property
     def size(self) -> tuple[int, int]:

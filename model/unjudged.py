@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.batches import training_size
+from model.batches import reduced_masks, training_size
 from model.clip import FrameSource
 from model.flow import FlowEstimator
 from model.metrics.regions import VOID, confusion, ious
@@ -90,16 +90,10 @@ def agreement(
         image = cv2.resize(source.read(index), (width, height), interpolation=cv2.INTER_AREA)
         return np.asarray(image, dtype=np.uint8)
 
-    masks = {
-        index: np.asarray(
-            cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8
-        )
-        for index, mask in keys.items()
-    }
     carried = carry_labels(
         read,
         len(source),
-        masks,
+        reduced_masks(keys, (height, width)),
         num_classes,
         flow=flow,
         most=_FRAMES,

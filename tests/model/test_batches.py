@@ -8,7 +8,7 @@ import torch
 
 from model import batches as module
 from model.augment import Augmentation
-from model.batches import ClipBatches, to_tensor, training_size
+from model.batches import ClipBatches, reduced_masks, to_tensor, training_size
 from model.flow import DISFlow
 from model.flowstore import FlowStore
 from model.losses import warp
@@ -44,6 +44,40 @@ def test_training_size_keeps_the_shape(
     shape: tuple[int, int], max_pixels: int, expected: tuple[int, int]
 ) -> None:
     assert training_size(shape, max_pixels) == expected
+
+
+class TestReducedMasks:
+    def test_each_pixel_gets_the_label_nearest_to_its_middle(self) -> None:
+        mask = np.kron(np.uint8([[0, 1, 255], [2, 1, 0]]), np.ones((4, 4), np.uint8))
+        (small,) = reduced_masks({5: mask}, (2, 3)).values()
+        assert small.tolist() == [[0, 1, 255], [2, 1, 0]]
+
+    def test_labels_that_lie_between_the_middles_are_not_lost(self) -> None:
+        line = np.full((8, 8), 255, np.uint8)
+        line[:, 4] = 1
+        whole = np.zeros((8, 8), np.uint8)
+        whole[4:] = 1
+        reduced = reduced_masks({0: line, 3: whole}, (4, 4))
+        assert reduced[0].tolist() == [[255, 255, 1, 255]] * 4
+        assert reduced[3].tolist() == [[0] * 4] * 2 + [[1] * 4] * 2
+
+    def test_a_class_of_a_few_pixels_is_kept_where_it_is_nowhere_else(self) -> None:
+        small = np.zeros((8, 8), np.uint8)
+        small[6, 2] = 1
+        assert reduced_masks({0: small}, (4, 4))[0].tolist() == [[0] * 4] * 3 + [[0, 1, 0, 0]]
+        large = np.ones((8, 8), np.uint8)
+        assert not reduced_masks({0: small, 1: large}, (4, 4))[0].any()
+
+
+def test_a_thin_stroke_is_learnt_and_carried() -> None:
+    clip = MovingClip()
+    stroke = np.full((48, 64), 255, np.uint8)
+    stroke[:, 10], stroke[:, 30] = 0, 1
+    batches = _batches(clip, {4: stroke}, max_pixels=24 * 32)
+    assert set(np.unique(batches.batch(1).labels)) == {0, 1, 255}
+    batches.carry_labels(12, lambda: False, ahead=False)
+    assert batches.carries
+    assert batches.class_shares(3).tolist() == [0.5, 0.5, 0]
 
 
 def test_to_tensor_is_channels_first_between_0_and_1() -> None:
