@@ -176,7 +176,7 @@ class ClipBatches:
             )
         if labelled.size:
             self._keep(index, image)
-        return labelled.size > 0
+        return bool(labelled.size)
 
     @property
     def size(self) -> tuple[int, int]:
