@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 from urllib.parse import urljoin
 
 import requests
+from requests import exceptions
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
-from backend.mediaplaces import DamagedMediaError, MediaError, Places
+from backend.mediaplaces import DamagedMediaError, MediaError, Places, shown
 
-__all__ = ["Fetcher"]
+__all__ = ["PAUSES", "Fetcher"]
 
 _MOST_REDIRECTS = 4
 _CHUNK_BYTES = 1 << 16
 _CONNECT_SECONDS = 5.0
 # However slowly it drips.
 _LONGEST_SECONDS = 600.0
+# A server that is being restarted, or asks to be left alone for a moment, is asked again.
+_PASSING = frozenset({429, 500, 502, 503, 504})
+PAUSES = (0.5, 2.0)
+
+
+class _PassingError(MediaError):
+    """What may be over in a moment."""
 
 
 class Fetcher:
@@ -34,6 +42,7 @@ class Fetcher:
         token: Gives Label Studio's token of the moment.
         timeout: Seconds to wait for each part of an answer.
         longest: Seconds for a whole file.
+        pauses: Seconds before each further attempt at what may be over in a moment.
     """
 
     def __init__(
@@ -42,11 +51,13 @@ class Fetcher:
         token: Callable[[], str],
         timeout: float,
         longest: float = _LONGEST_SECONDS,
+        pauses: Sequence[float] = PAUSES,
     ) -> None:
         self._places = places
         self._token = token
         self._timeout = timeout
         self._longest = longest
+        self._pauses = pauses
 
     def fetch(self, address: str, file: BinaryIO, max_bytes: int) -> int:
         """Write what is at an address into a file.
@@ -61,8 +72,19 @@ class Fetcher:
 
         Raises:
             MediaError: When it isn't allowed, can't be had, or is too large.
+            OSError: When the file can't be written.
         """
         deadline = time.monotonic() + self._longest
+        for pause in self._pauses:
+            try:
+                return self._attempt(address, file, max_bytes, deadline)
+            except _PassingError:
+                time.sleep(pause)
+                file.seek(0)
+                file.truncate()
+        return self._attempt(address, file, max_bytes, deadline)
+
+    def _attempt(self, address: str, file: BinaryIO, max_bytes: int, deadline: float) -> int:
         for _ in range(_MOST_REDIRECTS + 1):
             self._places.check(address)
             with self._get(address) as answer:
@@ -71,7 +93,7 @@ class Fetcher:
                     continue
                 self._check_status(address, answer)
                 return self._copy(address, answer, file, max_bytes, deadline)
-        raise MediaError(f"{address} redirects more than {_MOST_REDIRECTS} times.")
+        raise MediaError(f"{shown(address)} redirects more than {_MOST_REDIRECTS} times.")
 
     @contextmanager
     def _get(self, address: str) -> Iterator[requests.Response]:
@@ -88,19 +110,30 @@ class Fetcher:
             adapter = _CheckingAdapter(lambda peer: self._places.check_peer(address, peer))
             session.mount("http://", adapter)
             session.mount("https://", adapter)
-            try:
-                with session.get(
+            with self._told(address):
+                answer = session.get(
                     address,
                     headers=headers,
                     stream=True,
                     allow_redirects=False,
                     timeout=(min(_CONNECT_SECONDS, self._timeout), self._timeout),
-                ) as answer:
-                    yield answer
-            except requests.Timeout:
-                raise MediaError(f"{address} did not answer within {self._timeout:g} s.") from None
-            except (requests.RequestException, HTTPError, OSError) as error:
-                raise MediaError(f"{address} can't be fetched: {_reason(error)}.") from None
+                )
+            with answer:
+                yield answer
+
+    @contextmanager
+    def _told(self, address: str) -> Iterator[None]:
+        """Errors of the network, and no others, in a sentence."""
+        try:
+            yield
+        except requests.Timeout:
+            raise MediaError(
+                f"{shown(address)} did not answer within {self._timeout:g} s."
+            ) from None
+        except (requests.RequestException, HTTPError, OSError) as error:
+            lasting = isinstance(error, (exceptions.SSLError, exceptions.InvalidURL))
+            kind = MediaError if lasting else _PassingError
+            raise kind(f"{shown(address)} can't be fetched: {_reason(error)}.") from None
 
     def _check_status(self, address: str, answer: requests.Response) -> None:
         status = answer.status_code
@@ -108,13 +141,14 @@ class Fetcher:
             return
         if status in (401, 403) and self._places.is_studio(address):
             raise MediaError(
-                f"Label Studio won't give {address} ({status}): check that LABEL_STUDIO_API_KEY is "
-                "the token of a user who may open the project, and for local files that "
-                "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED is true there."
+                f"Label Studio won't give {shown(address)} ({status}): check that "
+                "LABEL_STUDIO_API_KEY is the token of a user who may open the project, and for "
+                "local files that LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED is true there."
             )
         if status == 404:
-            raise DamagedMediaError(f"{address} isn't there (404).")
-        raise MediaError(f"{address} was answered with {status} {answer.reason}.")
+            raise DamagedMediaError(f"{shown(address)} isn't there (404).")
+        kind = _PassingError if status in _PASSING else MediaError
+        raise kind(f"{shown(address)} was answered with {status} {answer.reason}.")
 
     def _copy(
         self,
@@ -124,21 +158,25 @@ class Fetcher:
         max_bytes: int,
         deadline: float,
     ) -> int:
-        too_large = MediaError(f"{address} is larger than {max_bytes / 1024**2:g} MB.")
+        too_large = MediaError(f"{shown(address)} is larger than {max_bytes / 1024**2:g} MB.")
         claimed = answer.headers.get("Content-Length", "")
         if claimed.isascii() and claimed.isdigit() and int(claimed) > max_bytes:
             raise too_large
         size = 0
-        # What has come, not a full chunk: a host that drips must not outwit the deadline.
-        while chunk := answer.raw.read1(_CHUNK_BYTES):
+        while True:
+            with self._told(address):
+                # What has come, not a full chunk: a host that drips must not outwit the deadline.
+                chunk = answer.raw.read1(_CHUNK_BYTES)
+            if not chunk:
+                break
             size += len(chunk)
             if size > max_bytes:
                 raise too_large
             if time.monotonic() > deadline:
-                raise MediaError(f"{address} did not come within {self._longest:g} s.")
+                raise MediaError(f"{shown(address)} did not come within {self._longest:g} s.")
             file.write(chunk)
         if size == 0:
-            raise DamagedMediaError(f"{address} is empty.")
+            raise DamagedMediaError(f"{shown(address)} is empty.")
         return size
 
 

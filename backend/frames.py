@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from backend.media import DamagedMediaError, bare_url
+from backend.media import DamagedMediaError, told_url
 from backend.snapshot import ClipSnapshot
 from model.clip import ClipError, VideoClip, read_image
 
@@ -48,7 +48,7 @@ def open_video(media: Fetcher, url: str, task_id: int) -> VideoClip:
         # What is kept may be half of a file that is whole by now.
         media.forget(url, task_id)
         reason = str(error).removeprefix(f"{path}: ")
-        raise ClipError(f"the video of task {task_id} ({bare_url(url)}) {reason}") from None
+        raise ClipError(f"the video of task {task_id} ({told_url(url)}) {reason}") from None
 
 
 def clip_frames(
@@ -124,7 +124,7 @@ class TaskFrames:
             # What is kept may be half of a file that is whole by now.
             self._media.forget(url, task_id)
             raise _DamagedPictureError(
-                f"the picture of task {task_id} ({bare_url(url)}) can't be decoded; it may be "
+                f"the picture of task {task_id} ({told_url(url)}) can't be decoded; it may be "
                 "damaged: put a sound one in its place, or delete the task"
             ) from None
         if self._first is None:

@@ -7,15 +7,15 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from backend.fetching import Fetcher
-from backend.mediaplaces import DamagedMediaError, MediaError, Places
+from backend.fetching import PAUSES, Fetcher
+from backend.mediaplaces import DamagedMediaError, MediaError, Places, shown
 
-__all__ = ["DamagedMediaError", "MediaCache", "MediaError", "bare_url", "of_edition"]
+__all__ = ["DamagedMediaError", "MediaCache", "MediaError", "bare_url", "of_edition", "told_url"]
 
 _MAX_PICTURE_BYTES = 256 * 1024**2
 _MAX_VIDEO_BYTES = 8 * 1024**3
@@ -45,6 +45,11 @@ def bare_url(url: str) -> str:
     return url.partition(_EDITION)[0]
 
 
+def told_url(url: str) -> str:
+    """The address for people: without its edition, and without what signs it."""
+    return shown(bare_url(url))
+
+
 class MediaCache:
     """Fetches what tasks show, and keeps it within a size limit; least recently used goes first.
 
@@ -63,6 +68,7 @@ class MediaCache:
         max_pixels: Limit of a picture's width × height.
         timeout: Seconds to wait for a connection, and for each part of an answer.
         fresh_seconds: A file that was just given to someone stays for as long.
+        pauses: Seconds before each further attempt at what may be over in a moment.
     """
 
     def __init__(
@@ -78,6 +84,7 @@ class MediaCache:
         max_pixels: int = _MAX_PIXELS,
         timeout: float = 30.0,
         fresh_seconds: float = _FRESH_SECONDS,
+        pauses: Sequence[float] = PAUSES,
     ) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
@@ -86,7 +93,7 @@ class MediaCache:
         self._max_pixels = max_pixels
         self._fresh_seconds = fresh_seconds
         self._places = Places(studio_url, tuple(allowed_hosts))
-        self._fetcher = Fetcher(self._places, token, timeout)
+        self._fetcher = Fetcher(self._places, token, timeout, pauses=pauses)
         # What was written since the folder was last measured; at once on the first write.
         self._unmeasured = max_bytes
         folder.mkdir(parents=True, exist_ok=True)
@@ -162,14 +169,14 @@ class MediaCache:
                 with Image.open(path, formats=_FORMATS) as image:
                     width, height = image.size
         except Image.DecompressionBombError:
-            raise DamagedMediaError(f"{url} is a picture of far too many pixels.") from None
+            raise DamagedMediaError(f"{shown(url)} is a picture of far too many pixels.") from None
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
             raise DamagedMediaError(
-                f"{url} is not a picture that can be read (PNG, JPEG, WebP, BMP, TIFF)."
+                f"{shown(url)} is not a picture that can be read (PNG, JPEG, WebP, BMP, TIFF)."
             ) from None
         if width * height > self._max_pixels:
             raise DamagedMediaError(
-                f"{url} is a picture of {width}×{height} pixels; at most "
+                f"{shown(url)} is a picture of {width}×{height} pixels; at most "
                 f"{self._max_pixels / 1e6:.0f} megapixels are served."
             )
 

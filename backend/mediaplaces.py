@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit, urlunsplit
 
-__all__ = ["DamagedMediaError", "MediaError", "Places"]
+__all__ = ["DamagedMediaError", "MediaError", "Places", "shown"]
 
 _WEB = ("http", "https")
 _PORTS = {"http": 80, "https": 443}
@@ -152,6 +152,13 @@ class Places:
             )
 
 
+def shown(address: str) -> str:
+    """An address for people: what a signed one ends in opens the file, and is nobody's business."""
+    bare, mark, query = address.partition("?")
+    known = not mark or re.match(r"(d|fileuri|filepath)=", query)
+    return address if known else f"{bare}?…"
+
+
 def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
@@ -178,5 +185,5 @@ def _unquoted(text: str) -> str:
 
 
 def _shorten(value: str) -> str:
-    text = repr(value)
+    text = repr(shown(value))
     return text if len(text) <= 160 else f"{text[:157]}…"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import struct
@@ -114,7 +115,8 @@ def other(hosts: Callable[[], Host]) -> Host:
 
 
 def cache(folder: Path, studio: Host, *allowed: str, **options: Any) -> MediaCache:
-    options = {"max_bytes": 10**8, "token": lambda: TOKEN, "studio_url": studio.url} | options
+    options = {"token": lambda: TOKEN, "studio_url": studio.url, "pauses": (0.0, 0.0)} | options
+    options = {"max_bytes": 10**8} | options
     return MediaCache(folder, allowed_hosts=allowed, **options)
 
 
@@ -258,7 +260,7 @@ def test_a_file_that_is_too_large_is_refused(studio, tmp_path, claims) -> None:
 
 def test_a_file_that_is_cut_off_is_refused(studio, tmp_path) -> None:
     body = picture((64, 64), noise=1)
-    studio.serve("/data/upload/1/a.png", body, Content_Length=str(len(body) + 10))
+    studio.serve("/data/upload/1/a.png", body, **{"Content-Length": str(len(body) + 10)})
     with pytest.raises(MediaError, match="can't be fetched"):
         cache(tmp_path, studio).image("/data/upload/1/a.png")
     assert not [file for file in tmp_path.rglob("*") if file.is_file()]
@@ -283,6 +285,54 @@ def test_refusals_are_explained(studio, tmp_path, status, sentence) -> None:
     with pytest.raises(MediaError, match=sentence) as caught:
         cache(tmp_path, studio).image("/data/upload/1/a.png")
     assert TOKEN not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_what_may_be_over_in_a_moment_is_asked_again(studio, tmp_path, status: int) -> None:
+    path, body = "/data/upload/1/a.png", picture((30, 30), noise=1)
+    studio.serve(path, body[:100], **{"Content-Length": str(len(body))})
+    cut_off = studio.answers[path]
+    studio.serve(path, body)
+    answers = [lambda handler: handler.send_error(status), cut_off, studio.answers[path]]
+    studio.answers[path] = lambda handler: answers.pop(0)(handler)
+    assert cache(tmp_path, studio).image(path).read_bytes() == body
+    assert len(studio.seen) == 3
+    studio.answers["/data/upload/1/b.png"] = lambda handler: handler.send_error(403)
+    with pytest.raises(MediaError, match="403"):
+        cache(tmp_path, studio).image("/data/upload/1/b.png")
+    assert len(studio.seen) == 4  # that would say the same again
+
+
+def test_a_full_disk_is_not_taken_for_a_picture_that_cannot_be_had(
+    studio, tmp_path, monkeypatch
+) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    studio.serve("/data/upload/1/a.png", picture())
+    media = cache(tmp_path, studio)
+    with pytest.raises(OSError, match="No space left"):
+        media._fetcher.fetch(f"{studio.url}/data/upload/1/a.png", Full(), 10**6)
+    assert len(studio.seen) == 1
+
+
+def test_what_signs_an_address_is_not_told(studio, other, tmp_path) -> None:
+    secret = "X-Amz-Signature=5ec2e7"
+    studio.redirect("/tasks/7/presign/?fileuri=czM6Ly9iL2EucG5n", f"{other.url}/signed?{secret}")
+    other.serve(f"/signed?{secret}", b"denied", 403)
+    media = cache(tmp_path, studio, "127.0.0.1")
+    with pytest.raises(MediaError, match=r"/signed\?… was answered with 403") as caught:
+        media.image("s3://b/a.png", 7)
+    assert "5ec2e7" not in str(caught.value)
+    with pytest.raises(MediaError, match="begins with http") as caught:
+        cache(tmp_path, studio).image(f"ftp://bucket/a.png?{secret}", 7)
+    assert "5ec2e7" not in str(caught.value)
+    other.serve(f"/half?{secret}", picture()[:60])
+    frames = TaskFrames(media, [(7, f"{other.url}/half?{secret}")], [0])
+    with pytest.raises(ClipError, match="task 7") as damaged:
+        frames.read(0)
+    assert "5ec2e7" not in str(damaged.value)
 
 
 def test_the_least_recently_used_files_make_room(studio, tmp_path) -> None:
