@@ -22,7 +22,7 @@ from backend.startup import check_port, check_settings, misspelt
 from backend.store import Store
 from backend.threads import wait_passively
 
-__all__ = ["run_web", "run_worker", "serve"]
+__all__ = ["bind_address", "run_web", "run_worker", "serve"]
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class _Web(BaseApplication):  # type: ignore[misc]
 
     def load_config(self) -> None:
         options: dict[str, Any] = {
-            "bind": f"{self._settings.host}:{self._settings.port}",
+            "bind": bind_address(self._settings),
             "workers": self._settings.workers,
             "worker_class": "gthread",
             "threads": self._settings.threads,
@@ -57,6 +57,12 @@ class _Web(BaseApplication):  # type: ignore[misc]
     def load(self) -> Any:
         # Built in each web process, after the fork: connections must not be shared.
         return create_app(self._settings)
+
+
+def bind_address(settings: Settings) -> str:
+    """Host and port as gunicorn takes them: an address of IPv6 in brackets."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{host}:{settings.port}"
 
 
 def run_web(settings: Settings) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, insert, inspect, select, update
+from sqlalchemy import BigInteger, Column, Connection, Engine, insert, inspect, select, update
 from sqlalchemy.exc import DBAPIError
 
 from backend.tables import Base, Schema
@@ -29,7 +29,7 @@ class StoreError(RuntimeError):
 
 def trouble(error: DBAPIError) -> str:
     """What is wrong with a store that is in use, as a sentence: its disk is full, it is gone."""
-    return f"The store can't be used: {error.orig}."
+    return f"The store can't be used: {_reason(error)}"
 
 
 def prepare(engine: Engine) -> None:
@@ -53,9 +53,15 @@ def prepare(engine: Engine) -> None:
             # The worker and the web process start together: what one adds the other may find.
             if attempt == _ATTEMPTS:
                 raise StoreError(
-                    f"The store at {_name(engine)} can't be used: {error.orig}."
+                    f"The store at {_name(engine)} can't be used: {_reason(error)}"
                 ) from None
             time.sleep(0.2 * attempt)
+
+
+def _reason(error: DBAPIError) -> str:
+    """What the driver says, in one line that ends as a sentence does."""
+    text = " ".join(str(error.orig).split())
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _prepare(connection: Connection) -> None:
@@ -70,6 +76,8 @@ def _prepare(connection: Connection) -> None:
         )
     Base.metadata.create_all(connection)
     _add_columns(connection)
+    if connection.dialect.name == "postgresql":
+        _widen_columns(connection)
     if version is None:
         connection.execute(insert(Schema).values(id=1, version=SCHEMA))
     elif version < SCHEMA:
@@ -92,6 +100,20 @@ def _add_columns(connection: Connection) -> None:
             value = _default(column)
             if value is not None:
                 connection.execute(update(table).values({column.name: value}))
+
+
+def _widen_columns(connection: Connection) -> None:
+    """Let columns hold large numbers where an earlier version made them for small ones."""
+    quote = connection.dialect.identifier_preparer.quote
+    there = inspect(connection)
+    for table in Base.metadata.sorted_tables:
+        kinds = {column["name"]: column["type"] for column in there.get_columns(table.name)}
+        for column in table.columns:
+            small = not isinstance(kinds[column.name], BigInteger)
+            if isinstance(column.type, BigInteger) and small:
+                connection.exec_driver_sql(
+                    f"ALTER TABLE {quote(table.name)} ALTER COLUMN {quote(column.name)} TYPE BIGINT"
+                )
 
 
 def _default(column: Column[Any]) -> Any:

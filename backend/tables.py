@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 __all__ = ["Base", "Effort", "Frame", "Prediction", "Project", "Round", "Schema"]
@@ -64,10 +64,11 @@ class Frame(Base):
     __tablename__ = "frames"
     __table_args__ = (Index("frames_of_project", "project_id", "clip", "position"),)
 
-    task_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    task_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
     clip: Mapped[str]
-    position: Mapped[int]
+    # Files may be numbered by the time at which they were taken, in milliseconds.
+    position: Mapped[int] = mapped_column(BigInteger)
     url: Mapped[str]
     # Digest of the label as last seen in Label Studio, and as the last finished round used it.
     label: Mapped[str | None] = mapped_column(default=None)
@@ -81,7 +82,7 @@ class Effort(Base):
 
     __tablename__ = "efforts"
 
-    task_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    task_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
     # Digest of the label that was counted.
     label: Mapped[str]
@@ -121,7 +122,7 @@ class Prediction(Base):
     round_id: Mapped[int] = mapped_column(
         ForeignKey("rounds.id", ondelete="CASCADE"), primary_key=True
     )
-    task_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    task_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     rank: Mapped[int]
     score: Mapped[float]
     uncertainty: Mapped[float | None] = mapped_column(default=None)

@@ -106,6 +106,29 @@ def test_a_database_of_any_kind_gains_what_is_new(database_url: str) -> None:
     store.close()
 
 
+def test_frames_numbered_by_the_time_of_day_fit_also_in_an_older_store(database_url: str) -> None:
+    Store(database_url).close()
+    if database_url.startswith("postgresql"):
+        engine = create_engine(database_url)
+        with engine.begin() as connection:  # what 0.1.0 made
+            for column in ("task_id", "position"):
+                connection.exec_driver_sql(f"ALTER TABLE frames ALTER COLUMN {column} TYPE INTEGER")
+        engine.dispose()
+    store = Store(database_url)
+    store.ring(1)
+    place = {"clip": "c", "position": 1_700_000_000_123, "url": "u", "label": None}
+    store.sync_frames(1, [{"task_id": 3_000_000_000, **place}])
+    (frame,) = store.frames(1)
+    assert (frame.task_id, frame.position) == (3_000_000_000, 1_700_000_000_123)
+    store.close()
+
+
+def test_a_database_that_does_not_answer_is_told_in_one_sentence() -> None:
+    with pytest.raises(StoreError, match=r"can't be used: [^\n\t]+[^.?]([.?])$") as caught:
+        Store("postgresql+psycopg://me:s3cret@127.0.0.1:9/maskloop")
+    assert "s3cret" not in str(caught.value)
+
+
 def test_a_store_of_a_newer_version_is_refused_and_left_alone(tmp_path) -> None:
     path = tmp_path / "maskloop.db"
     url = make(path, FIRST)

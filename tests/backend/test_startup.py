@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gunicorn.util import parse_address
 
-from backend.processes import run_web, run_worker, serve
+from backend.processes import bind_address, run_web, run_worker, serve
 from backend.schema import StoreError
 from backend.settings import Settings, SettingsError, load_settings
 from backend.startup import check_port, check_settings, misspelt
@@ -108,6 +109,12 @@ def test_a_port_that_is_taken_stops_the_start(
     check_port(settings_of(tmp_path, host="127.0.0.1", port=port))
     with pytest.raises(SettingsError, match="MASKLOOP_HOST must be an address of this machine"):
         check_port(settings_of(tmp_path, host="203.0.113.7"))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1", "::", "::1", "localhost"])
+def test_gunicorn_takes_every_kind_of_host(tmp_path: Path, host: str) -> None:
+    settings = settings_of(tmp_path, host=host, port=9090)
+    assert parse_address(bind_address(settings)) == (host, 9090)
 
 
 def test_names_that_are_nearly_those_of_settings_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
