@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["label_digest", "submitted_annotations"]
+__all__ = ["label_digest", "regions_of", "submitted_annotations"]
 
 # What of a region makes a label: not its id, its score or where it came from.
 _SAYS = (
@@ -43,6 +43,18 @@ def submitted_annotations(task: Mapping[str, Any]) -> list[dict[str, Any]]:
     return sorted(submitted, key=order)
 
 
+def regions_of(annotation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """An annotation's regions. Programs can store anything; what is no region is passed over."""
+    results = annotation.get("result")
+    return [each for each in results if _is_region(each)] if isinstance(results, list) else []
+
+
+def _is_region(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(key, ""), str) for key in ("from_name", "type")
+    )
+
+
 def label_digest(annotation: Mapping[str, Any] | None) -> str | None:
     """A digest of what an annotation says; None for no annotation.
 
@@ -50,10 +62,6 @@ def label_digest(annotation: Mapping[str, Any] | None) -> str | None:
     """
     if annotation is None:
         return None
-    kept = [
-        {key: region.get(key) for key in _SAYS}
-        for region in annotation.get("result") or []
-        if isinstance(region, dict)
-    ]
+    kept = [{key: region.get(key) for key in _SAYS} for region in regions_of(annotation)]
     text = json.dumps(kept, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from backend.annotations import regions_of
 from backend.formats import REGION_FORMATS, FormatError
 from backend.formats.regions import Drawn, check_size, drawn_regions
 from backend.labelconfig import LabelConfig
@@ -52,7 +53,7 @@ class Submitted:
     @classmethod
     def of(cls, annotation: Mapping[str, Any]) -> Submitted:
         """From Label Studio's annotation."""
-        results = [r for r in annotation.get("result") or [] if isinstance(r, dict)]
+        results = regions_of(annotation)
         origins = {str(region.get("origin") or "") for region in results}
         parent = annotation.get("parent_prediction") is not None
         return cls(results, parent or bool(origins & {"prediction", "prediction-changed"}))

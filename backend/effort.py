@@ -8,6 +8,7 @@ from typing import Any
 from backend.asked import QUERY_ID, Submitted, id_of, is_fence
 from backend.formats import FormatError, decode
 from backend.labelconfig import LabelConfig
+from backend.media import MAX_PIXELS
 from backend.store import Store
 from backend.sync import SeenFrame
 from selection.clicks import boundary_clicks, rectangle_clicks
@@ -33,14 +34,16 @@ def label_clicks(results: Sequence[Mapping[str, Any]], config: LabelConfig) -> i
         At least 1: also that a picture holds nothing has to be said. A label that can't be read
         counts a click a region.
     """
-    pictures: dict[Any, list[Mapping[str, Any]]] = {}
+    pictures: dict[int | None, list[Mapping[str, Any]]] = {}
     clicks = 0
     for region in results:
-        sequence = (region.get("value") or {}).get("sequence")
+        value, item = region.get("value"), region.get("item_index")
+        sequence = value.get("sequence") if isinstance(value, Mapping) else None
         if isinstance(sequence, list):
             clicks += _BOX_CLICKS * len(sequence)
         else:
-            pictures.setdefault(region.get("item_index"), []).append(region)
+            number = item if isinstance(item, int) else None
+            pictures.setdefault(number, []).append(region)
     for item, regions in pictures.items():
         clicks += _picture_clicks(regions, config, item)
     return max(clicks, 1)
@@ -105,9 +108,11 @@ def _answer_clicks(submitted: Submitted, config: LabelConfig) -> int:
         drawn = [r for r in rest if r.get("origin") != "prediction"]
         counted = drawn if submitted.predicted else rest
         return len(given) + (label_clicks(counted, config) if counted or not given else 0)
-    height, width = fences[0].get("original_height"), fences[0].get("original_width")
+    size = _size(fences[0])
     try:
-        mask = decode(rest, config, (int(height or 0), int(width or 0)))
+        if size is None:
+            raise ValueError("no size")
+        mask = decode(rest, config, size)
         clicks = sum(rectangle_clicks(mask, _rectangle(fence, mask.shape), {0}) for fence in fences)
     except (FormatError, ValueError, KeyError, TypeError):
         clicks = len(fences)  # the round says what is wrong with it
@@ -122,14 +127,21 @@ def _rectangle(fence: Mapping[str, Any], size: tuple[int, ...]) -> tuple[int, in
     return round(top), round(left), round(bottom) - round(top), round(right) - round(left)
 
 
+def _size(region: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Height and width of the picture as the region has them; None where no picture is so."""
+    height, width = region.get("original_height"), region.get("original_width")
+    if not isinstance(height, int) or not isinstance(width, int):
+        return None
+    return (height, width) if min(height, width) > 0 and height * width <= MAX_PIXELS else None
+
+
 def _picture_clicks(
     regions: Sequence[Mapping[str, Any]], config: LabelConfig, item: int | None
 ) -> int:
-    sizes = {(r.get("original_height"), r.get("original_width")) for r in regions}
-    height, width = next(iter(sizes))
-    if len(sizes) > 1 or not isinstance(height, int) or not isinstance(width, int):
+    size = _size(regions[0])
+    if size is None or any(_size(region) != size for region in regions):
         return len(regions)
     try:
-        return boundary_clicks(decode(regions, config, (height, width), item=item), {0})
+        return boundary_clicks(decode(regions, config, size, item=item), {0})
     except (FormatError, ValueError, KeyError):
         return len(regions)  # the round says what is wrong with it

@@ -15,11 +15,19 @@ from PIL import Image, UnidentifiedImageError
 from backend.fetching import PAUSES, Fetcher
 from backend.mediaplaces import DamagedMediaError, MediaError, Places, shown
 
-__all__ = ["DamagedMediaError", "MediaCache", "MediaError", "bare_url", "of_edition", "told_url"]
+__all__ = [
+    "MAX_PIXELS",
+    "DamagedMediaError",
+    "MediaCache",
+    "MediaError",
+    "bare_url",
+    "of_edition",
+    "told_url",
+]
 
 _MAX_PICTURE_BYTES = 256 * 1024**2
 _MAX_VIDEO_BYTES = 8 * 1024**3
-_MAX_PIXELS = 100_000_000
+MAX_PIXELS = 100_000_000
 # A file that someone was just given is not removed under their hands.
 _FRESH_SECONDS = 120.0
 _FORGOTTEN_SECONDS = 3600.0
@@ -81,7 +89,7 @@ class MediaCache:
         *,
         max_file_bytes: int = _MAX_PICTURE_BYTES,
         max_video_bytes: int = _MAX_VIDEO_BYTES,
-        max_pixels: int = _MAX_PIXELS,
+        max_pixels: int = MAX_PIXELS,
         timeout: float = 30.0,
         fresh_seconds: float = _FRESH_SECONDS,
         pauses: Sequence[float] = PAUSES,

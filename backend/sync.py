@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from xml.sax.saxutils import quoteattr
 
-from backend.annotations import label_digest, submitted_annotations
+from backend.annotations import label_digest, regions_of, submitted_annotations
 from backend.asked import Submitted
 from backend.clips import ClipIdentityError, FrameRef, identify, identify_clip
 from backend.labelconfig import LabelConfig, LabelConfigError, parse_label_config
@@ -200,7 +200,7 @@ def _seen(task: Mapping[str, Any], config: LabelConfig) -> SeenFrame:
         position=place.frame,
         url=str(url),
         digest=digest,
-        results=None if annotation is None else list(annotation.get("result") or []),
+        results=None if annotation is None else regions_of(annotation),
         data=data,
         submitted=asked,
         is_open=not task.get("is_labeled", True),

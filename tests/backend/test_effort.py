@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from backend.asked import Submitted
 from backend.effort import count_clicks, label_clicks, samples_a_round
@@ -15,7 +17,7 @@ from backend.labelconfig import make_label_config, parse_label_config
 from backend.querylayer import layer_for
 from backend.queryregions import rectangles, superpixels
 from backend.store import Store
-from backend.sync import SeenFrame
+from backend.sync import SeenFrame, look
 
 CONFIG = parse_label_config(make_label_config(["car", "road"]))
 
@@ -48,6 +50,63 @@ def test_boxes_on_a_video_are_two_clicks_for_each_that_was_placed() -> None:
 )
 def test_a_damaged_label_counts_its_regions(damage: dict[str, Any]) -> None:
     assert label_clicks([{**square()[0], **damage}], CONFIG) == 1
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats() | st.text(max_size=4),
+    lambda more: (
+        st.lists(more, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["rle", "sequence", "x", "y", "width", "height", "brushlabels", "labels"]
+            ),
+            more,
+        )
+    ),
+    max_leaves=8,
+)
+REGION = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": ANYTHING,
+        "from_name": st.sampled_from(["brush", "queries", "other"]) | ANYTHING,
+        "type": st.sampled_from(["brushlabels", "rectanglelabels", "relation"]) | ANYTHING,
+        "value": ANYTHING,
+        "item_index": ANYTHING,
+        "original_width": st.sampled_from([60, 10**9]) | ANYTHING,
+        "original_height": st.sampled_from([40, 10**9]) | ANYTHING,
+        "origin": ANYTHING,
+    },
+)
+
+
+@settings(deadline=None)
+@given(
+    results=st.lists(REGION | ANYTHING, max_size=3) | ANYTHING,
+    layer=st.sampled_from([None, layer_for("rectangles", (40, 60), 10)]),
+)
+def test_whatever_a_program_stored_as_a_label_is_looked_at(results: Any, layer: Any) -> None:
+    class Project:
+        def project(self, project_id: int) -> dict[str, Any]:
+            return {"title": "t", "label_config": make_label_config(["car"], queries=layer)}
+
+        def tasks(self, project_id: int) -> Any:
+            data = {"image": "/a.png", "clip": "c", "frame": 1}
+            yield {"id": 1, "data": data, "annotations": [{"id": 1, "result": results}]}
+
+    class Efforts:
+        rows: Any = ()
+
+        def efforts(self, project_id: int) -> dict[int, Any]:
+            return {}
+
+        def save_efforts(self, project_id: int, rows: Any) -> None:
+            self.rows = rows
+
+    view, kept = look(Project(), 1), Efforts()
+    assert view.config is not None
+    count_clicks(kept, 1, view.frames, view.config)  # type: ignore[arg-type]
+    assert [row["clicks"] >= 1 for row in kept.rows] == [True]
 
 
 def frame(digest: str | None, results: list[dict[str, Any]] | None) -> SeenFrame:
