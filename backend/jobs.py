@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import socket
 import threading
@@ -139,7 +140,7 @@ class Foreman:
             return True, 0.0
         if labels and self._is_full(project_id, labels):
             return True, 0.0
-        quiet = time.time() - max(project.changed_at or 0.0, project.rung_at or 0.0)
+        quiet = _since(max(project.changed_at or 0.0, project.rung_at or 0.0))
         left = self.settings.quiet_seconds - quiet
         if unranked == 0 or labels > 0:
             return left <= 0, max(left, 0.0)
@@ -181,30 +182,49 @@ class Foreman:
         if project.rung_at is not None and project.rung_at > project.error_at:
             return False
         pause = min(self.settings.check_seconds * 2.0 ** (project.failures - 1), _LONGEST_PAUSE)
-        return time.time() - project.error_at < pause
+        return _since(project.error_at) < pause
 
     # Rounds -------------------------------------------------------------------------------------
 
     def _run(self, row: Round) -> None:
-        stale = time.time() - (0.0 if self._died(row) else _STALE_SECONDS)
+        stale = math.inf if self._died(row) else time.time() - _STALE_SECONDS
         if not self.store.claim_round(row.id, self.owner, stale):
             return
+        if row.attempts >= _ATTEMPTS:
+            raise self._ended_again_and_again(row)
         if row.attempts >= 1:
             log.info("project %d: %s is taken up again", row.project_id, row.version)
         try:
             with self._heartbeat(row.id):
                 self.runner.run(row)
         except StudioError:
-            raise  # Label Studio may come back: the round stays, and goes on from its last step.
+            # Label Studio may come back: the round stays, and goes on from its last step.
+            self.store.set_round(row.id, attempts=0)
+            raise
         except Exception as error:
             sentence = self._sentence(error)
-            given_up = row.attempts + 1 >= _ATTEMPTS or isinstance(error, NothingToServeError)
-            given_up = given_up and not _is_of_disk(error)  # It goes on when there is room.
-            self.store.set_round(row.id, error=sentence, state="failed" if given_up else "running")
+            tried = self.store.round(row.id)
+            given_up = tried is None or tried.attempts >= _ATTEMPTS
+            given_up = given_up or isinstance(error, NothingToServeError)
+            values: dict[str, Any] = {"state": "failed" if given_up else "running"}
+            if _is_of_disk(error):  # It goes on when there is room.
+                values = {"state": "running", "attempts": 0}
+            self.store.set_round(row.id, error=sentence, **values)
             raise
         # What came during the round is looked at right after it.
         if self.store.enqueue(row.project_id):
             self.queue.put(row.project_id)
+
+    def _ended_again_and_again(self, row: Round) -> RuntimeError:
+        """Give up a round that no worker lived through; another is begun later and later."""
+        step = row.step or "first"
+        error = RuntimeError(
+            f"The worker ended {row.attempts} times in the step {step!r} of round {row.number} "
+            "without a word, as a process does that the system ends for want of memory. Its log, "
+            "or the system's, may say why; give it more memory, or smaller pictures."
+        )
+        self.store.set_round(row.id, error=str(error), state="failed")
+        return error
 
     def _go_back(self, project: Project) -> None:
         """Publish an older round again, as a person asked."""
@@ -307,6 +327,13 @@ class Foreman:
                 "there; what was begun goes on by itself."
             )
         return _sentence(error)
+
+
+def _since(moment: float) -> float:
+    """Seconds since a moment; endless where it lies ahead, as it does when the clock was put back:
+    waiting until it has come again could take hours."""
+    seconds = time.time() - moment
+    return seconds if seconds > -_STALE_SECONDS else math.inf
 
 
 def _is_of_disk(error: Exception) -> TypeGuard[OSError]:

@@ -100,7 +100,7 @@ class RoundRunner:
             run = Run(self.store, row, files, name)
             run.report(0.0)
             steps[name](run)
-            self.store.set_round(row.id, finished_step=name)
+            self.store.set_round(row.id, finished_step=name, attempts=1)
         self._finish(row, files)
 
     def publish_again(self, row: Round) -> None:

@@ -101,6 +101,71 @@ def test_a_round_that_always_fails_is_given_up_and_says_why(ordered: Scene) -> N
     assert project.error == "the clip is too small"
 
 
+def test_a_round_that_no_worker_lives_through_is_given_up_and_says_why(ordered: Scene) -> None:
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    dead = f"{socket.gethostname()}:{done.pid}"
+    row = ordered.store.start_round(1, lambda number: f"v{number}", dead)
+    assert row is not None
+    ran = ordered.rounds
+    for attempt in range(5):  # each begins it, and is ended by the system
+        assert ordered.store.claim_round(row.id, dead, time.time() + 1), attempt
+    ordered.store.set_round(row.id, step="finetune")
+    ordered.consider()
+    assert ordered.rounds == ran
+    again = ordered.store.round(row.id)
+    project = ordered.store.project(1)
+    assert again is not None
+    assert project is not None
+    assert again.state == "failed"
+    assert project.error is not None
+    assert "ended 5 times in the step 'finetune'" in project.error
+    assert "memory" in project.error
+    # A new one is begun later, not at once.
+    ordered.studio.label(4)
+    ordered.store.set_project(1, train_now=True)
+    ordered.consider()
+    assert ordered.rounds == ran
+    ordered.consider(after=1000)
+    assert ordered.rounds == ran + 1
+
+
+@pytest.mark.parametrize(
+    "passing", [StudioError("out for lunch"), OSError(errno.ENOSPC, "No space left on device")]
+)
+def test_what_is_no_fault_of_the_round_does_not_use_up_its_attempts(
+    ordered: Scene, passing: Exception
+) -> None:
+    ordered.runner.failure = passing
+    ordered.studio.label(4)
+    ordered.store.ring(1, train_now=True)
+    for _ in range(7):
+        ordered.consider(after=1000)
+    ordered.runner.failure = ValueError("a picture can't be read")
+    ordered.consider(after=1000)
+    assert ordered.store.unfinished_round(1) is not None  # it is tried again
+
+
+def test_a_clock_that_is_put_back_holds_nothing_up(ordered: Scene) -> None:
+    ordered.studio.label(4)
+    ordered.consider(ring=True)
+    ahead = time.time() + 7200
+    ordered.store.set_project(1, rung_at=ahead, changed_at=ahead)
+    ran = ordered.rounds
+    ordered.consider()
+    assert ordered.rounds == ran + 1
+    # Nor the round of a worker that died before, nor what failed then.
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    owner = f"{socket.gethostname()}:{done.pid}"
+    row = ordered.store.start_round(1, lambda number: f"v{number}", owner)
+    assert row is not None
+    ordered.store.set_round(row.id, heartbeat_at=ahead)
+    ordered.store.set_project(1, error="no", error_at=ahead + 1, failures=1)
+    ordered.consider()
+    assert ordered.runner.ran[-1] == row.version
+
+
 def test_after_a_failure_a_new_bell_is_heard_at_once(ordered: Scene) -> None:
     ordered.runner.failure = ValueError("no")
     ordered.studio.label(4)
