@@ -10,6 +10,7 @@ from backend.threads import usable_cores
 from model.clip import FrameSource
 from model.finetune import FinetuneSettings
 from model.pipeline import ClipAnnotator
+from model.presets import MOST_SECONDS, seconds_for
 from model.propagate import PropagationSettings
 
 __all__ = ["annotator_for"]
@@ -41,7 +42,7 @@ def annotator_for(
         network=settings.network,
         finetune=FinetuneSettings.preset(
             settings.preset,
-            seconds=settings.finetune_seconds,
+            seconds=_seconds(settings, len(source)),
             consistency=settings.consistency,
             seed=settings.seed,
             device=settings.device,
@@ -50,6 +51,14 @@ def annotator_for(
         propagation=replace(propagation, ahead=ahead),
         device=settings.device,
     )
+
+
+def _seconds(settings: Settings, frames: int) -> float:
+    """How long a clip of so many frames may be fine-tuned."""
+    if settings.finetune_seconds != "auto":
+        return settings.finetune_seconds
+    light = settings.network == "compact" and settings.preset == "fast"
+    return seconds_for(frames) if light else MOST_SECONDS
 
 
 def _flow_name(settings: Settings) -> str:

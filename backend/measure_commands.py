@@ -33,12 +33,13 @@ Method = Annotated[str | None, typer.Option(help=f"How frames are labelled: {_ME
 Flow = Annotated[str | None, typer.Option(help="Optical flow (MASKLOOP_FLOW).")]
 Network = Annotated[str | None, typer.Option(help="Network (MASKLOOP_NETWORK).")]
 Seconds = Annotated[
-    float | None,
+    str | None,
     typer.Option(
         "--finetune-seconds",
         "--adapt",
-        help="Longest adaptation to a clip: fine-tuning, judging, refinement; 0 learns nothing"
-        " (MASKLOOP_FINETUNE_SECONDS).",
+        metavar="SECONDS",
+        help="Longest adaptation to a clip: fine-tuning, judging, refinement; 0 learns nothing,"
+        " auto goes by the clip's length (MASKLOOP_FINETUNE_SECONDS).",
     ),
 ]
 

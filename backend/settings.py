@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,6 +23,10 @@ __all__ = ["Settings", "SettingsError", "load_settings"]
 
 class SettingsError(ValueError):
     """A setting has a value that the service can't work with."""
+
+
+_DAY = 86_400
+"""Seconds."""
 
 
 def _name(*names: str) -> AliasChoices:
@@ -155,9 +160,10 @@ class Settings(BaseSettings):
         "fast", validation_alias=_name("MASKLOOP_PRESET"),
         description="How the network is fine-tuned: fast on a CPU, or as HVSA does it.",
     )  # fmt: skip
-    finetune_seconds: float = Field(
-        60.0, ge=0, le=86_400, validation_alias=_name("MASKLOOP_FINETUNE_SECONDS"),
-        description="Longest time that fine-tuning may take for one clip in one round.",
+    finetune_seconds: float | Literal["auto"] = Field(
+        "auto", validation_alias=_name("MASKLOOP_FINETUNE_SECONDS"),
+        description="Longest time that fine-tuning may take for one clip in one round; auto: by "
+        "the clip's length.",
     )  # fmt: skip
     consistency: float = Field(
         1.0, ge=0, le=100, validation_alias=_name("MASKLOOP_CONSISTENCY"),
@@ -183,13 +189,52 @@ class Settings(BaseSettings):
             return tuple(host.strip().lower() for host in value.split(",") if host.strip())
         return value
 
+    @field_validator("media_hosts")
+    @classmethod
+    def _check_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if "/" in host or ("*" in host and host != "*"):
+                raise ValueError(
+                    "expected names of hosts, such as cdn.example.com or cdn.example.com:8443 "
+                    f"(or * alone, for every public one), got {host.rpartition('@')[2]!r}"
+                )
+        return value
+
+    @field_validator("finetune_seconds", mode="before")
+    @classmethod
+    def _check_seconds(cls, value: Any) -> Any:
+        if isinstance(value, str) and value.strip().lower() == "auto":
+            return "auto"
+        try:
+            seconds = float(value)
+        except (TypeError, ValueError):
+            seconds = -1.0
+        if not 0 <= seconds <= _DAY:
+            raise ValueError(f"expected auto, or seconds from 0 to {_DAY:,}")
+        return seconds
+
     @field_validator("label_studio_url")
     @classmethod
     def _check_url(cls, value: str) -> str:
         value = value.strip().rstrip("/")
         if value and not value.startswith(("http://", "https://")):
             raise ValueError("expected an address that begins with http:// or https://")
+        if "@" in value.partition("://")[2].partition("/")[0]:
+            raise ValueError("expected an address without user and password; the token is enough")
+        if re.search(r"/projects(/\d.*)?$|/user/(account|login|signup)|[?#]", value):
+            raise ValueError("expected Label Studio's own address: http://host:8080, not a page's")
         return value
+
+    @field_validator("label_studio_api_key")
+    @classmethod
+    def _check_key(cls, value: SecretStr) -> SecretStr:
+        token = value.get_secret_value().strip()
+        if not token.isascii() or not token.isprintable() or " " in token:
+            raise ValueError(
+                "expected a token as Label Studio shows it, without spaces and other letters than "
+                "those of English"
+            )
+        return SecretStr(token)
 
     @model_validator(mode="after")
     def _check_auth(self) -> Settings:
@@ -282,5 +327,7 @@ def _explain(problem: Any) -> str:
         for field in Settings.model_fields.values()
         if isinstance(field.validation_alias, AliasChoices)
     )
-    value = "(hidden)" if secret else repr(problem.get("input"))
-    return f"{name} is {value}: {problem['msg'][0].lower()}{problem['msg'][1:]}."
+    hidden = secret or "@" in str(problem.get("input"))  # an address with a password in it
+    value = "(hidden)" if hidden else repr(problem.get("input"))
+    sentence = problem["msg"].removeprefix("Value error, ")
+    return f"{name} is {value}: {sentence[0].lower()}{sentence[1:]}."

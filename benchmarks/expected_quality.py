@@ -167,7 +167,7 @@ def fit(settings: Settings) -> dict[str, NDArray[np.float64]]:
             for side, group in groupby(seen, key=lambda pair: pair[0].beyond):
                 part = list(group)
                 rows[side] += [(terms(s), error, len(part) ** -0.5) for s, error in part]
-        patterns = ("first",) if settings.finetune_seconds > 0 else ()
+        patterns = ("first",) if settings.finetune_seconds != 0 else ()
         for keys, annotator in annotators(clip, patterns, settings):
             seen = _signals(clip, keys, annotator)
             dissent += [

@@ -36,8 +36,9 @@ __all__ = [
 ]
 
 
-_CARRYING = 0.2
-"""Share of the time in which labels may be carried over."""
+_CARRYING = 0.35
+"""Share of the time in which labels may be carried over; the flow that takes most of it is taken
+from there by the frames beside a batch, and by the parts of the training that follow."""
 
 _WARM_UP = 3
 """Steps that are slower than the rest: memory is taken, frames are read for the first time."""

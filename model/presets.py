@@ -9,7 +9,21 @@ from typing import Any
 from model.augment import Augmentation
 from model.optimizers import OPTIMIZERS
 
-__all__ = ["PRESETS", "FinetuneSettings"]
+__all__ = ["MOST_SECONDS", "PRESETS", "FinetuneSettings", "seconds_for"]
+
+MOST_SECONDS = 60.0
+"""Seconds that a clip is fine-tuned at most, where nobody says."""
+
+_EACH = 0.5
+"""Seconds of fine-tuning for each frame of a clip; with propagation it takes less than one."""
+
+_LEAST = 20.0
+"""Seconds that a clip gets however short it is: what a network needs to be of use."""
+
+
+def seconds_for(frames: int) -> float:
+    """Return the seconds that the light network gets for a clip of so many frames at most."""
+    return min(max(_EACH * frames, _LEAST), MOST_SECONDS)
 
 
 @dataclass(frozen=True)

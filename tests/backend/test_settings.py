@@ -21,6 +21,15 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
         ("MASKLOOP_METHOD", "magic", "'maskloop'"),
         ("LOG_LEVEL", "LOUD", "LOG_LEVEL is 'LOUD'"),
         ("LABEL_STUDIO_URL", "localhost:8080", "http://"),
+        ("LABEL_STUDIO_URL", "http://localhost:8080/projects/3/data?tab=1", "not a page's"),
+        ("LABEL_STUDIO_API_KEY", "\u2026", "LABEL_STUDIO_API_KEY is (hidden): expected a token"),
+        ("LABEL_STUDIO_API_KEY", "Token 0123", "expected a token"),
+        ("MASKLOOP_MEDIA_HOSTS", "a.org, https://cdn.example.com/", "got 'https://cdn.example"),
+        ("MASKLOOP_MEDIA_HOSTS", "*.example.com", "names of hosts"),
+        ("MASKLOOP_FINETUNE_SECONDS", "long", "expected auto, or seconds from 0 to 86,400"),
+        ("MASKLOOP_FINETUNE_SECONDS", "-1", "expected auto, or seconds from 0 to 86,400"),
+        ("MASKLOOP_FINETUNE_SECONDS", "nan", "expected auto, or seconds from 0 to 86,400"),
+        ("MASKLOOP_FINETUNE_SECONDS", "86401", "expected auto, or seconds from 0 to 86,400"),
         ("MASKLOOP_UNLABELLED", "void", "'ignore'"),
     ],
 )
@@ -30,6 +39,15 @@ def test_a_wrong_value_is_named_with_what_is_allowed(monkeypatch, name, value, s
         load_settings()
     assert name in str(caught.value)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"), [("auto", "auto"), (" Auto", "auto"), ("12.5", 12.5), ("0", 0.0)]
+)
+def test_seconds_of_fine_tuning_are_a_number_or_go_by_the_clip(monkeypatch, value, meant) -> None:
+    assert load_settings().finetune_seconds == "auto"
+    monkeypatch.setenv("MASKLOOP_FINETUNE_SECONDS", value)
+    assert load_settings().finetune_seconds == meant
 
 
 def test_settings_are_not_read_by_the_names_of_their_fields(monkeypatch) -> None:
@@ -59,6 +77,23 @@ def test_a_secret_never_shows_in_an_error_or_in_print(monkeypatch) -> None:
     settings = load_settings()
     assert "s3cret" not in repr(settings)
     assert settings.label_studio_api_key.get_secret_value() == "s3cret"
+
+
+def test_a_password_in_an_address_is_neither_taken_nor_shown(monkeypatch) -> None:
+    monkeypatch.setenv("LABEL_STUDIO_URL", "https://me:s3cret@ls.example.com")
+    with pytest.raises(SettingsError, match=r"LABEL_STUDIO_URL is .*without user") as caught:
+        load_settings()
+    assert "s3cret" not in str(caught.value)
+
+
+def test_addresses_and_tokens_that_are_fine(monkeypatch) -> None:
+    monkeypatch.setenv("LABEL_STUDIO_URL", "https://example.com/label-studio/")
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "eyJh.eyJ0.x-_1\n")
+    monkeypatch.setenv("MASKLOOP_MEDIA_HOSTS", "CDN.example.com:8443, *")
+    settings = load_settings()
+    assert settings.label_studio_url == "https://example.com/label-studio"
+    assert settings.label_studio_api_key.get_secret_value() == "eyJh.eyJ0.x-_1"
+    assert settings.media_hosts == ("cdn.example.com:8443", "*")
 
 
 def test_missing_label_studio_says_what_to_set() -> None:

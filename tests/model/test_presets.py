@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from model.presets import PRESETS, FinetuneSettings
+from model.presets import PRESETS, FinetuneSettings, seconds_for
 
 
 def test_fast_is_the_default() -> None:
@@ -21,6 +21,19 @@ def test_hvsa_is_as_published() -> None:
     assert settings.batch == 2
     assert settings.consistency == 1.0
     assert settings.self_training == 0.0
+
+
+def test_a_longer_clip_gets_more_seconds_between_the_least_and_the_most() -> None:
+    times = [seconds_for(frames) for frames in (1, 10, 60, 80, 100, 1_000, 100_000)]
+    assert times == sorted(times)
+    assert times[0] == times[1] > 0
+    assert times[2] < times[3] < times[4]
+    assert times[-2] == times[-1]
+
+
+@pytest.mark.parametrize("frames", [40, 60, 101, 120])
+def test_fine_tuning_leaves_half_of_a_second_a_frame_for_the_rest(frames: int) -> None:
+    assert seconds_for(frames) <= 0.5 * frames
 
 
 @pytest.mark.parametrize("name", PRESETS)
