@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -107,6 +108,7 @@ class Fetcher:
         # or passwords from the environment: the peer that is checked must be the host itself.
         with requests.Session() as session:
             session.trust_env = False
+            session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
             adapter = _CheckingAdapter(lambda peer: self._places.check_peer(address, peer))
             session.mount("http://", adapter)
             session.mount("https://", adapter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -18,6 +19,9 @@ __all__ = ["publish"]
 log = logging.getLogger(__name__)
 
 _BATCH = 100
+# Seconds before each further attempt at a batch that Label Studio answered with an error of its
+# own: on SQLite it does while others are writing ("database is locked").
+_PAUSES = (1.0, 4.0, 10.0)
 
 
 def publish(
@@ -89,7 +93,7 @@ def _send(
         studio.delete_model_version(row.project_id, row.version)
     sent = 0
     for batch in _batches(answers.of_round(row, config, wanted), _BATCH):
-        sent += studio.import_predictions(row.project_id, batch)
+        sent += _import(studio, row, batch, sent)
         progress(0.8 * sent / len(wanted))
     stored = studio.model_versions(row.project_id).get(row.version, 0)
     if stored != len(wanted):
@@ -97,6 +101,24 @@ def _send(
             f"Label Studio holds {stored} of the {len(wanted)} predictions of {row.version}; "
             "the round is not shown until all are there, and will be published again."
         )
+
+
+def _import(studio: Studio, row: Round, batch: list[dict[str, Any]], sent: int) -> int:
+    """Send a batch; where it can be told whether it arrived, a failure does not undo the others."""
+    for pause in _PAUSES:
+        try:
+            return studio.import_predictions(row.project_id, batch)
+        except StudioError as error:
+            if error.status is None or (error.status < 500 and error.status != 429):
+                raise
+            log.info("project %d: a batch is sent again: %s", row.project_id, error)
+            time.sleep(pause)
+            have = studio.model_versions(row.project_id).get(row.version, 0)
+            if have == sent + len(batch):
+                return len(batch)
+            if have != sent:
+                raise
+    return studio.import_predictions(row.project_id, batch)
 
 
 def _tidy(store: Store, studio: Studio, row: Round, keep: int) -> None:

@@ -84,6 +84,7 @@ class Columns(Connection):
                     "value": value,
                 },
                 timeout=300,
+                repeat=True,  # the same text, or characters that are replaced by then
             )
 
 

@@ -15,6 +15,9 @@ __all__ = ["Connection", "StudioError"]
 
 _IDEMPOTENT = frozenset({"GET", "PATCH", "PUT", "DELETE"})
 _PASSING = frozenset({429, 500, 502, 503, 504})
+_TURNED_AWAY = frozenset({429})
+"""The request was not looked at, so that any may be repeated."""
+_LONGEST_WAIT = 30.0
 _ACCESS_SECONDS = 240.0
 """How long an access token is used; Label Studio lets it live for 300 s."""
 
@@ -83,12 +86,15 @@ class Connection:
         if self._api_key.count(".") != 2:
             return f"Token {self._api_key}"
         with self._lock:
-            if self._access is None or time.monotonic() - self._access[1] > _ACCESS_SECONDS:
+            # Another thread may find the token refused, and let go of it, at any moment.
+            token, since = self._access or ("", 0.0)
+            if not token or time.monotonic() - since > _ACCESS_SECONDS:
                 asked = {"refresh": self._api_key}
                 answer = self._send("POST", "/api/token/refresh", repeat=True, json=asked)
                 self._check("POST", "/api/token/refresh", answer)
-                self._access = (str(_json(answer, self.url)["access"]), time.monotonic())
-            return f"Bearer {self._access[0]}"
+                token = str(_json(answer, self.url)["access"])
+                self._access = (token, time.monotonic())
+            return f"Bearer {token}"
 
     def request(self, method: str, path: str, **options: Any) -> Any:
         """Send a request and return the answer's JSON (None where it has no body).
@@ -96,7 +102,8 @@ class Connection:
         Args:
             method: HTTP method. All but POST are repeated when the server is out of order.
             path: Path from the server's root.
-            **options: ``params``, ``json``, ``files`` and ``timeout`` of ``requests``.
+            **options: ``params``, ``json``, ``files`` and ``timeout`` of ``requests``; ``repeat``
+                for a POST that does no harm when it comes twice.
 
         Raises:
             StudioError: When there is no answer, or one that says no.
@@ -117,17 +124,21 @@ class Connection:
     ) -> requests.Response:
         options = {"timeout": self._timeout, "proxies": self._proxies, **options}
         options["allow_redirects"] = method == "GET"
-        attempts = self._attempts if repeat or method in _IDEMPOTENT else 1
-        for attempt in range(1, attempts + 1):
+        repeatable = repeat or method in _IDEMPOTENT
+        for attempt in range(1, self._attempts + 1):
+            wait = 0.5 * 2 ** (attempt - 1)
             try:
                 answer = self._http.request(method, self.url + path, **options)
             except requests.RequestException as error:
-                if attempt == attempts or not _is_passing(error):
+                if attempt == self._attempts or not repeatable or not _is_passing(error):
                     raise StudioError(self._explain_silence(error)) from error
             else:
-                if attempt == attempts or answer.status_code not in _PASSING:
+                passing = _PASSING if repeatable else _TURNED_AWAY
+                if attempt == self._attempts or answer.status_code not in passing:
                     return answer
-            self._sleep(0.5 * 2 ** (attempt - 1))
+                asked = answer.headers.get("Retry-After", "")
+                wait = max(wait, float(asked) if asked.isdecimal() else 0.0)
+            self._sleep(min(wait, _LONGEST_WAIT))
         raise AssertionError("unreachable")
 
     def _explain_silence(self, error: requests.RequestException) -> str:
@@ -137,7 +148,10 @@ class Connection:
                 "it may be overloaded, or the address may be wrong."
             )
         if isinstance(error, requests.exceptions.SSLError):
-            return f"The certificate of Label Studio at {self.url} was not accepted: {error}"
+            return (
+                f"The certificate of Label Studio at {self.url} was not accepted: {error}. If it "
+                "is of an authority of your own, name the file of that in REQUESTS_CA_BUNDLE."
+            )
         message = (
             f"Label Studio can't be reached at {self.url}: {_reason(error)}. "
             "Is it running, and is LABEL_STUDIO_URL right?"

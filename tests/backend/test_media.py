@@ -303,6 +303,13 @@ def test_what_may_be_over_in_a_moment_is_asked_again(studio, tmp_path, status: i
     assert len(studio.seen) == 4  # that would say the same again
 
 
+def test_an_authority_of_ones_own_counts_for_pictures_too(tmp_path, studio, monkeypatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "our-authority.pem"))
+    media = cache(tmp_path / "frames", studio, studio_url="https://127.0.0.1:9")
+    with pytest.raises(MediaError, match=r"our-authority\.pem"):
+        media.image("/data/upload/1/a.png")
+
+
 def test_a_full_disk_is_not_taken_for_a_picture_that_cannot_be_had(
     studio, tmp_path, monkeypatch
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -137,6 +139,30 @@ def test_regions_carry_their_confidence(scene: Scene) -> None:
     regions = scene.studio.prediction(7)["result"]
     assert regions
     assert all(0.2 < region["score"] <= 1 for region in regions)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_an_error_of_label_studio_in_mid_publication_does_not_undo_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, stored: bool
+) -> None:
+    """ "database is locked", or the answer was lost behind a proxy."""
+    send = scene.studio.import_predictions
+
+    def busy(project_id: int, items: list[dict[str, Any]]) -> int:
+        if scene.studio.calls["import_predictions"] == 2:
+            if stored:
+                send(project_id, items)
+            else:
+                scene.studio.calls["import_predictions"] += 1
+            raise StudioError("Label Studio answered 500: database is locked", status=500)
+        return send(project_id, items)
+
+    monkeypatch.setattr("backend.publish._PAUSES", (0.0,))
+    monkeypatch.setattr("backend.publish._BATCH", 4)
+    monkeypatch.setattr(scene.studio, "import_predictions", busy)
+    row = scene.round()
+    assert scene.studio.model_versions(1) == {row.version: FRAMES}
+    assert scene.studio.calls["delete_model_version"] == 0
 
 
 @pytest.mark.parametrize("step", ["project", "import_predictions", "set_model_version"])

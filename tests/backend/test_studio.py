@@ -105,6 +105,20 @@ class TestRequests:
             studio.create_annotation(1, [])
         assert len(script.asked) == 1
 
+    def test_what_was_turned_away_is_sent_again_when_the_server_says(
+        self, script: Script, studio: Studio, waits: list[float]
+    ) -> None:
+        script.then(429, None, **{"Retry-After": "7"}).then(201, {"id": 5})
+        assert studio.create_annotation(1, []) == 5
+        assert waits == [7.0]
+
+    def test_columns_are_written_though_the_server_is_busy(
+        self, script: Script, studio: Studio
+    ) -> None:
+        script.then(500, {"detail": "database is locked"}).then(200, {"processed_items": 1})
+        studio.write_field(1, "maskloop_rank", {7: "1"})
+        assert len(script.asked) == 2
+
     def test_a_server_that_is_not_there(self, waits: list[float]) -> None:
         studio = Studio("http://localhost:9", LEGACY, sleep=waits.append)
         with pytest.raises(StudioError, match="connection refused") as caught:
