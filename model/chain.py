@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from model.halves import halved, whole
 from model.warp import compose, identity_map, sample
 
 __all__ = ["Chain", "Link", "Shelf", "shelf"]
+
+_DISK_SHARE = 4
+"""One part in so many of what is free on the disk is room for files."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,11 @@ class Shelf:
         self._lock = Lock()
         self._kept: dict[str, tuple[NDArray[Any], ...]] = {}
         self._filed: dict[str, list[Path]] = {}
+
+    def room(self) -> int:
+        """Bytes that may be put away now: in memory, or in files that take a quarter of the disk's
+        free space at most."""
+        return max(self._room, shutil.disk_usage(self._folder).free // _DISK_SHARE)
 
     def put(self, name: str, *arrays: NDArray[Any]) -> None:
         """Put away arrays under one name."""

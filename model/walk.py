@@ -7,24 +7,22 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from queue import SimpleQueue
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.ahead import run_ahead, work_ahead
 from model.blend import Blender, FrameResult
-from model.chain import Chain, Link, Shelf, shelf
+from model.chain import Chain, Shelf, shelf
 from model.clip import FrameSource
 from model.flow import FlowEstimator
 from model.flowstore import FlowStore
 from model.keyframes import IGNORE, KeyFrame, check_keys, read_frame
+from model.outward import Outward
 from model.settings import PropagationSettings
 from model.sparse import complete, fade, faded, merge
 
 __all__ = ["GAPS", "Walk", "others_about"]
-
-T = TypeVar("T")
 
 _THROUGH = 8
 """Key frames labelled in part through which the word of others comes to what is wanted."""
@@ -32,9 +30,6 @@ _THROUGH = 8
 GAPS = 0.1
 """Share without a label above which a key frame is completed from others; what is less is void, or
 forgotten, and not worth the time."""
-
-_LINKS_AHEAD = 3
-"""Links made ahead while frames are blended, going outwards from a key frame."""
 
 _STRETCHES_AHEAD = 1
 
@@ -120,9 +115,11 @@ class Walk:
             if self._partial:
                 self._complete(store, wanted)
             if any(index in wanted for index in range(indices[0])):
-                yield from self._head(store, self._key(store, indices[0]), wanted)
+                yield from self._outward(self._key(store, indices[0])).before(store, wanted)
             last: _Stretch | None = None
-            with self._ahead(self._stretches(store, stretches, wanted), _STRETCHES_AHEAD) as built:
+            depth = _STRETCHES_AHEAD if self.settings.ahead else 0
+            coming = self._stretches(store, stretches, wanted)
+            with closing(run_ahead(coming, depth)) as built:
                 for stretch in built:
                     follows = last is not None and last.after.index == stretch.before.index
                     yield from self._stretch(store, stretch, wanted, last if follows else None)
@@ -132,9 +129,6 @@ class Walk:
                     last = None
                 final = last.after if last else self._key(store, indices[-1])
                 yield from self._tail(final, wanted, last)
-
-    def _ahead(self, items: Iterator[T], depth: int) -> closing[Generator[T, None, None]]:
-        return closing(run_ahead(items, depth if self.settings.ahead else 0))
 
     def _key(self, store: Shelf, index: int) -> KeyFrame:
         """A key frame, completed where it is labelled in part."""
@@ -194,67 +188,16 @@ class Walk:
             store.put(name, mask, trust, onehot)
         return replace(key, mask=mask, trust=trust, onehot=onehot)
 
-    def _head(self, store: Shelf, key: KeyFrame, wanted: Container[int]) -> Iterator[FrameResult]:
-        """The frames before the first key frame: worked out backwards, yielded forwards."""
-        for result in self._outward(key, range(key.index - 1, -1, -1), wanted):
-            kept: list[NDArray[Any]] = [
-                result.probabilities.astype(np.float16),
-                result.confidence,
-            ]
-            if result.propagated is not None:
-                kept.append(result.propagated.astype(np.float16))
-            if result.word is not None:
-                kept.append(result.word)
-            store.put(f"head-{result.index}", *kept)
-        for index in range(key.index):
-            if index in wanted:
-                rough, confidence, *more = store.take(f"head-{index}")
-                yield FrameResult(
-                    index,
-                    _whole(rough),
-                    confidence,
-                    is_key=False,
-                    propagated=_whole(more[0]) if more else None,
-                    word=more[1] if len(more) > 1 else None,
-                )
-
     def _tail(
         self, key: KeyFrame, wanted: Container[int], last: _Stretch | None
     ) -> Iterator[FrameResult]:
         """The last key frame and the frames after it."""
         if key.index in wanted:
             yield self._key_result(key, [] if last is None else [last.arrived()])
-        yield from self._outward(key, range(key.index + 1, self.length), wanted)
+        yield from self._outward(key).after(self.length, wanted)
 
-    def _outward(
-        self, key: KeyFrame, indices: range, wanted: Container[int]
-    ) -> Iterator[FrameResult]:
-        """Go from one key frame away, each frame from it and from the frame before."""
-        chain = Chain.start(key.index, self.shape)
-        blender = Blender(self.settings, self._flows)
-        with self._ahead(self._links(key, indices), _LINKS_AHEAD) as links:
-            for index, image, link in links:
-                chain = chain.extend(link)
-                if index in wanted or blender.recalls:
-                    result = blender.blend(index, image, [(key, chain)], link)
-                    result = replace(fade(result, [(key, chain)]), image=image)
-                    if self._correct is not None:
-                        result = self._correct(result)
-                        blender.remember(result)
-                    if index in wanted:
-                        yield result
-
-    def _links(
-        self, key: KeyFrame, indices: range
-    ) -> Iterator[tuple[int, NDArray[np.uint8], Link]]:
-        """Each frame with the link to the one before, going outwards from a key frame."""
-        before = key.image
-        for index in indices:
-            image = self.read(index)
-            known = {index: image, index - indices.step: before}
-            there, back = self._flows.links(min(known), known.__getitem__)
-            yield index, image, back if indices.step > 0 else there
-            before = image
+    def _outward(self, key: KeyFrame) -> Outward:
+        return Outward(key, self.read, self._flows, self.settings, self._correct)
 
     def _stretches(
         self, store: Shelf, stretches: list[tuple[int, int]], wanted: Container[int]
@@ -352,13 +295,6 @@ class Walk:
             np.copyto(confidence, filled.confidence, where=~key.labelled)
         whole = key.trust is None
         return FrameResult(key.index, probabilities, confidence, is_key=whole, image=key.image)
-
-
-def _whole(kept: NDArray[np.float16]) -> NDArray[np.float32]:
-    """Probabilities kept as float16, summing to 1 again."""
-    out: NDArray[np.float32] = kept.astype(np.float32)
-    out /= out.sum(axis=0)
-    return out
 
 
 @dataclass(frozen=True)
