@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.match import Votes
+from model.warp import sample
 
 __all__ = ["Clues"]
 
@@ -18,7 +19,8 @@ class Clues:
 
     Attributes:
         votes: The votes; row 0 and 1 are the sides, any other row is counted in the sum only.
-        warped: For each side, (H, W, K) uint8: its mask's probabilities (255 = 1), warped.
+        labels: For each side, (K, H, W) uint8: its key frame's mask, 255 for the class.
+        positions: For each side, (H, W, 2) float32, position map frame → key frame.
         confidence: For each side, (H, W) float32, 0 to 1: the forward-backward checks.
         likeness: For each side, (H, W) float32, 0 to 1: the photometric check.
         distance: For each side, frames to its key frame.
@@ -26,8 +28,13 @@ class Clues:
     """
 
     votes: Votes
-    warped: tuple[NDArray[np.uint8], ...]
+    labels: tuple[NDArray[np.uint8], ...]
+    positions: tuple[NDArray[np.float32], ...]
     confidence: tuple[NDArray[np.float32], ...]
     likeness: tuple[NDArray[np.float32], ...]
     distance: tuple[int, ...]
     lab: NDArray[np.uint8]
+
+    def warped(self, side: int) -> NDArray[np.uint8]:
+        """(H, W, K) uint8: a side's mask as probabilities (255 = 1), warped."""
+        return sample(np.moveaxis(self.labels[side], 0, 2), self.positions[side])

@@ -138,6 +138,11 @@ class KeyFrame:
         """(H, W) float32, of two classes: 1 where it is class 1, −1 where it is class 0."""
         return self.mask.astype(np.float32) * 2 - 1
 
+    @cached_property
+    def planes(self) -> NDArray[np.uint8]:
+        """(K, H, W) uint8: `onehot`, class by class."""
+        return np.ascontiguousarray(np.moveaxis(self.onehot, 2, 0))
+
     def warp(self, positions: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the mask's probabilities at `positions`, (K, H, W) float32."""
         warped = sample(self.onehot, positions).astype(np.float32)

@@ -23,6 +23,7 @@ from model.blend import FrameResult
 from model.clip import FrameSource
 from model.flow import FlowEstimator
 from model.keyframes import IGNORE, KeyFrame, check_keys
+from model.ranking import most_probable
 from model.settings import PropagationSettings
 from model.walk import Walk
 
@@ -101,7 +102,7 @@ def propagate(
             image = walk.read(result.index) if result.image is None else result.image
             seen = evidence(result.index, image)
             mixed = mix(result, seen, evidence_weight, settings.evidence_range)
-            word = np.asarray(seen.argmax(axis=0), dtype=np.uint8)
+            word = most_probable(seen)
         if refinement is not None:
             mixed = refinement(mixed, seen)
         if mixed is result:
@@ -151,7 +152,9 @@ def mix(
             f" {result.probabilities.shape}; got {evidence.shape}"
         )
     part = np.clip(1.0 - result.confidence, *share) * np.float32(weight)
-    probabilities = result.probabilities + part * (evidence - result.probabilities)
+    probabilities = evidence - result.probabilities
+    probabilities *= part
+    probabilities += result.probabilities
     return replace(result, probabilities=probabilities)
 
 

@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.blend import FrameResult
+from model.cells import CORE, Cells, Looks
 from model.clues import Clues
-from model.windows import CLASS_CHANNELS, SHARED_CHANNELS, Window, windows
+from model.windows import CLASS_CHANNELS, SHARED_CHANNELS, Window
 
 __all__ = ["RefineNet", "Refinement", "corrected", "load_refiner", "refined"]
 
@@ -38,9 +39,6 @@ WEIGHTS = Path(__file__).parent / "weights" / "refine.pt"
 
 _FLOOR = 0.01
 """ε: what a class that no source names can be raised from."""
-
-_BATCH = 48
-"""Pairs of window and class that go through the network together."""
 
 
 class RefineNet(nn.Module):
@@ -73,6 +71,27 @@ class RefineNet(nn.Module):
         x = F.relu_(self.by_class(by_class) + self.shared(shared)[of])
         x = x + F.relu_(self.around(x))
         out: Tensor = self.out(F.relu_(self.mixed(x)))[:, 0]
+        return out
+
+    def within(self, looks: Looks) -> Tensor:
+        """Return corrections as `forward` does, of cells that are seen with what is around them.
+
+        Nothing is worked out beyond the cells but what they depend on.
+
+        Returns:
+            (N, `CORE`, `CORE`), in units of log-probability.
+        """
+        device = self.out.weight.device
+        of = looks.of.to(device)
+        x = F.conv2d(looks.by_class.to(device), self.by_class.weight, self.by_class.bias)
+        x += F.conv2d(looks.shared.to(device), self.shared.weight)[of]
+        F.relu_(x)
+        if looks.inside is not None:  # As beyond the border of a frame that is seen as a whole.
+            x *= looks.inside[:, 1:-1, 1:-1].to(device)[of][:, None]
+        around = F.conv2d(x, self.around.weight, self.around.bias, dilation=2)
+        around = F.relu_(around)
+        around += x[:, :, 2:-2, 2:-2]
+        out: Tensor = self.out(F.relu_(self.mixed(around)))[:, 0]
         return out
 
 
@@ -131,34 +150,19 @@ def refined(
     """
     if share == 0.0 or len(probabilities) == 1:
         return probabilities
+    cells = Cells(clues, probabilities, evidence, weight)
+    if not len(cells):
+        return probabilities
+    corrections = np.empty((len(cells), CORE, CORE), np.float32)
+    for looks in cells.looks():
+        corrections[looks.pairs] = network.within(looks).cpu().numpy()
+    change = cells.decided(corrections, _FLOOR)
+    change *= np.float32(share)
+    change += cells.fused
     out = probabilities.copy()
-    for batch in _batches(windows(clues, probabilities, evidence, weight, decided=True)):
-        for window, logits in zip(batch, corrected(network, batch), strict=True):
-            y, x = window.core
-            new = logits[:, y, x].softmax(dim=0).cpu()
-            old = window.probabilities[:, y, x]
-            # Classes that are not looked at keep what they have.
-            change = share * (new * old.sum(dim=0) - old) * window.contested[y, x]
-            rows, columns = window.place
-            top, left = rows.start + y.start, columns.start + x.start
-            height, width = change.shape[1:]
-            out[window.classes, top : top + height, left : left + width] += change.numpy()
+    for plane, new in zip(out.reshape(len(out), -1), change, strict=True):
+        plane[cells.places] = new
     return out
-
-
-def _batches(found: Iterable[Window]) -> Iterable[list[Window]]:
-    batch: list[Window] = []
-    size: tuple[int, ...] | None = None
-    pairs = 0
-    for window in found:
-        if batch and (pairs >= _BATCH or size != window.contested.shape):
-            yield batch
-            batch, pairs = [], 0
-        batch.append(window)
-        size = tuple(window.contested.shape)
-        pairs += len(window.classes)
-    if batch:
-        yield batch
 
 
 def _numbers(text: str) -> Tensor:

@@ -98,5 +98,11 @@ def fade(result: FrameResult, sources: Sequence[tuple[KeyFrame, Chain]]) -> Fram
 def faded(probabilities: NDArray[np.float32], reach: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mix (K, H, W) probabilities with equal ones, where (H, W) `reach`, the trust in the labels
     that they come from, is low."""
-    kept = np.maximum(np.minimum(reach / _REACHED, 1), _LEFT)
-    return np.asarray(kept * probabilities + (1 - kept) / len(probabilities), np.float32)
+    places = np.flatnonzero(reach < _REACHED)
+    if not places.size:
+        return probabilities
+    kept = np.maximum(reach.take(places) / _REACHED, _LEFT)
+    out = probabilities.copy()
+    for plane in out.reshape(len(out), -1):
+        plane[places] = kept * plane.take(places) + (1 - kept) / len(out)
+    return out

@@ -141,34 +141,37 @@ def _averaged(
     for other, _, positions in ways:
         asked |= seen.sure != sample(other.sure, positions, "nearest")
     asked |= seen.sure == _UNSURE
-    y, x = np.nonzero(asked)
-    if not (y.size and ways):
+    at = np.flatnonzero(asked)
+    if not (at.size and ways):
         return result
+    y, x = np.flatnonzero(asked.any(axis=1)), np.flatnonzero(asked.any(axis=0))
     height, width = asked.shape
-    rows = slice(max(0, int(y.min()) - _MARGIN), min(height, int(y.max()) + _MARGIN + 1))
-    columns = slice(max(0, int(x.min()) - _MARGIN), min(width, int(x.max()) + _MARGIN + 1))
+    rows = slice(max(0, int(y[0]) - _MARGIN), min(height, int(y[-1]) + _MARGIN + 1))
+    columns = slice(max(0, int(x[0]) - _MARGIN), min(width, int(x[-1]) + _MARGIN + 1))
     part = np.ascontiguousarray(seen.lab[rows, columns])
+    within = np.flatnonzero(asked[rows, columns])
     shares, places = [], []
     for other, link, positions in ways:
         there = sample(other.lab, np.ascontiguousarray(positions[rows, columns]))
-        alike = colour_similarity(part, there, settings.colour_sigma)[
-            y - rows.start, x - columns.start
-        ]
-        shares.append(np.float32(settings.steady) * link.confidence[y, x] * alike)
-        places.append(_folded(positions[y, x]))
+        alike = colour_similarity(part, there, settings.colour_sigma).take(within)
+        shares.append(np.float32(settings.steady) * link.confidence.take(at) * alike)
+        places.append(_folded(positions.reshape(-1, 2).take(at, axis=0)))
     total = 1 + np.sum(shares, axis=0, dtype=np.float32)
     probabilities = result.probabilities.copy()
-    for label, plane in enumerate(probabilities):
-        own = plane[y, x]
+    flat = probabilities.reshape(len(probabilities), -1)
+    new = flat.take(at, axis=1)
+    for label, own in enumerate(new):
         carried = [
-            sample(other.result.probabilities[label], at).ravel()[: y.size]
-            for (other, _, _), at in zip(ways, places, strict=True)
+            sample(other.result.probabilities[label], there).ravel()[: at.size]
+            for (other, _, _), there in zip(ways, places, strict=True)
         ]
         if max(float(values.max()) for values in (own, *carried)) > _FAINT:
             for share, values in zip(shares, carried, strict=True):
                 own += share * values
-        plane[y, x] = own / total
-    probabilities[:, y, x] /= probabilities[:, y, x].sum(axis=0)
+        own /= total
+    new /= new.sum(axis=0)
+    for plane, values in zip(flat, new, strict=True):
+        plane[at] = values
     told = result.probabilities if result.propagated is None else result.propagated
     return replace(result, probabilities=probabilities, propagated=told, image=seen.image)
 

@@ -83,7 +83,7 @@ class TestCorrection:
         turned = replace(
             clues,
             votes=votes,
-            warped=tuple(np.ascontiguousarray(mask[..., order]) for mask in clues.warped),
+            labels=tuple(np.ascontiguousarray(mask[order]) for mask in clues.labels),
         )
         network = _drunk()
         new = refined(network, turned, np.ascontiguousarray(result.probabilities[order]))

@@ -28,22 +28,17 @@ def result(request: pytest.FixtureRequest) -> FrameResult:
     return _frame(request.param)
 
 
-def test_their_cores_cover_each_contested_pixel_once(result: FrameResult) -> None:
-    covered = np.zeros(result.mask.shape, int)
+def test_they_cover_each_contested_pixel(result: FrameResult) -> None:
+    covered = np.zeros(result.mask.shape, bool)
     for window in windows(result.clues, result.probabilities):
-        rows, columns = window.place
-        y, x = window.core
-        covered[rows.start + y.start : rows.start + y.stop, :][
-            :, columns.start + x.start : columns.start + x.stop
-        ] += 1
+        covered[window.place] = True
         shape = window.contested.shape
         assert shape == result.mask[window.place].shape
         assert window.by_class.shape == (len(window.classes), CLASS_CHANNELS, *shape)
         assert window.shared.shape == (SHARED_CHANNELS, *shape)
         assert torch.isfinite(window.by_class).all()
         assert torch.isfinite(window.shared).all()
-    assert covered.max() == 1
-    assert (covered.ravel()[result.clues.votes.places] == 1).all()
+    assert covered.ravel()[result.clues.votes.places].all()
 
 
 def test_only_classes_that_are_there_are_looked_at(result: FrameResult) -> None:
@@ -52,21 +47,6 @@ def test_only_classes_that_are_there_are_looked_at(result: FrameResult) -> None:
     for window in seen:
         there = result.probabilities[:, window.place[0], window.place[1]]
         np.testing.assert_array_equal(window.classes, np.flatnonzero(there.max((1, 2)) > 0.02))
-
-
-def test_to_decide_it_is_enough_to_look_at_classes_that_are_there_to_decide_on(
-    result: FrameResult,
-) -> None:
-    seen = list(windows(result.clues, result.probabilities, decided=True))
-    everywhere = list(windows(result.clues, result.probabilities))
-    assert len(seen) == len(everywhere)
-    for window, whole in zip(seen, everywhere, strict=True):
-        there = result.probabilities[:, window.place[0], window.place[1]]
-        on = there[:, window.core[0], window.core[1]][:, window.contested[window.core].numpy()]
-        np.testing.assert_array_equal(window.classes, np.flatnonzero(on.max(axis=1) > 0.02))
-        kept = np.isin(whole.classes, window.classes)
-        torch.testing.assert_close(window.by_class, whole.by_class[kept], rtol=0, atol=0)
-        torch.testing.assert_close(window.shared, whole.shared, rtol=0, atol=0)
 
 
 def test_a_class_that_only_a_network_names_is_looked_at(result: FrameResult) -> None:
