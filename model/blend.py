@@ -19,10 +19,13 @@ from model.settings import PropagationSettings
 from model.side import Joined, Side, Way, colour_similarity
 from model.warp import identity_map, sample
 
-__all__ = ["Blender", "FrameResult", "colour_similarity", "weigh"]
+__all__ = ["Blender", "FrameResult", "Recalled", "colour_similarity", "weigh"]
 
 _DIRECT = "dis-quick"
 """The flow between a frame and a key frame far off: rough, as matching goes on from there."""
+
+Recalled = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]]
+"""(H, W) mask, (H, W) lead of its classes and (H, W, 3) Lab of a frame that was labelled."""
 
 
 @dataclass(frozen=True)
@@ -109,12 +112,16 @@ class Blender:
     Args:
         settings: How sources are weighed, and whether matching follows.
         estimator: The flow estimator, for direct flow where it is no DIS.
+
+    Attributes:
+        recalled: What the next frame takes into account of the one blended last; None where there
+            was none.
     """
 
     def __init__(self, settings: PropagationSettings, estimator: FlowEstimator) -> None:
         self._settings = settings
         self._direct = get_flow(_DIRECT) if estimator.name.startswith("dis") else estimator
-        self._last: tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]] | None = None
+        self.recalled: Recalled | None = None
 
     @property
     def recalls(self) -> bool:
@@ -144,9 +151,9 @@ class Blender:
 
     def remember(self, result: FrameResult) -> None:
         """Recall the frame blended last as `result` has it: corrected since by something else."""
-        if self._last is not None:
+        if self.recalled is not None:
             margin = lead(result.probabilities)
-            self._last = (result.mask, margin, self._last[2])
+            self.recalled = (result.mask, margin, self.recalled[2])
 
     def _matched(
         self,
@@ -162,9 +169,9 @@ class Blender:
         closeness = _closeness(index, [key for key, _ in order], settings.decay)
         found = [self._side(image, frame, key, chain) for key, chain in order]
         voters = [side.voters(close) for side, close in zip(found, closeness, strict=True)]
-        if link is not None and self._last is not None and settings.recall > 0:
+        if link is not None and self.recalled is not None and settings.recall > 0:
             positions = identity_map(*link.confidence.shape) + link.flow
-            voters.append([Source(*self._last, positions, link.confidence, settings.recall)])
+            voters.append([Source(*self.recalled, positions, link.confidence, settings.recall)])
         votes = vote(frame, voters, sources[0][0].onehot.shape[2], how)
         probabilities = votes.probabilities()
         confidence = np.maximum.reduce([side.confidence for side in found])
@@ -182,7 +189,7 @@ class Blender:
             )
         result = FrameResult(index, probabilities, confidence, is_key=False, clues=clues)
         if link is not None and settings.recall > 0:
-            self._last = (result.mask, lead(probabilities), frame)
+            self.recalled = (result.mask, lead(probabilities), frame)
         return result
 
     def _side(
