@@ -55,7 +55,9 @@ class Projects(Backends, Columns):
         """
         tabs = self.request("GET", "/api/dm/views/", params={"project": project_id})
         ids = [int(tab["id"]) for tab in tabs]
-        ranked = next((tab for tab in tabs if tab["data"].get("ordering") == [RANKED]), None)
+        ranked = next(
+            (tab for tab in tabs if (tab["data"] or {}).get("ordering") == [RANKED]), None
+        )
         if ranked is None:
             columns = self.request("GET", "/api/dm/columns/", params={"project": project_id})
             body = _ranked_tab(project_id, title, columns["columns"])

@@ -253,6 +253,14 @@ class TestPredictions:
         assert script.asked == []
 
 
+class TestTab:
+    def test_a_tab_without_settings_does_no_harm(self, script: Script, studio: Studio) -> None:
+        ranked = {"id": 5, "data": {"ordering": ["tasks:predictions_score"]}}
+        script.then(200, [{"id": 4, "data": None}, ranked]).then(200, None)
+        assert studio.ensure_ranked_tab(7) == 5
+        assert script.asked[-1][2] == {"project": 7, "ids": [5, 4]}
+
+
 class TestUploads:
     @pytest.mark.parametrize(
         ("sizes", "loads"),
