@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 
-_CARRYING = 0.35
+_CARRYING = 0.5
 """Share of the time in which labels may be carried over; the flow that takes most of it is taken
 from there by the frames beside a batch, and by the parts of the training that follow."""
 

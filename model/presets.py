@@ -14,7 +14,7 @@ __all__ = ["MOST_SECONDS", "PRESETS", "FinetuneSettings", "seconds_for"]
 MOST_SECONDS = 60.0
 """Seconds that a clip is fine-tuned at most, where nobody says."""
 
-_EACH = 0.5
+_EACH = 0.6
 """Seconds of fine-tuning for each frame of a clip; with propagation it takes less than one."""
 
 _LEAST = 20.0
