@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 # Rounds that fail are tried again later and later, so often, before they are given up.
 _ATTEMPTS = 5
 _LONGEST_PAUSE = 900.0
+# Where a part of a project fails and the rest goes on: each round publishes all of it anew.
+_LONGEST_RETRY = 6 * 3600.0
 # A round of another machine's worker is taken over when it has been silent so long.
 _STALE_SECONDS = 60.0
 _BEAT_SECONDS = 5.0
@@ -138,7 +140,11 @@ class Foreman:
         if project.train_now:
             self.store.set_project(project_id, train_now=False)
             return True, 0.0
-        if labels and self._is_full(project_id, labels):
+        labels, unranked, clicks = self.store.untried(project_id)
+        if labels + unranked == 0 and not self._asks_anew(project):
+            # What failed, and nothing else: tried again later and later, whoever rings.
+            return self._pause_left(project, _LONGEST_RETRY) <= 0, 0.0
+        if labels and self._is_full(labels, clicks):
             return True, 0.0
         quiet = _since(max(project.changed_at or 0.0, project.rung_at or 0.0))
         left = self.settings.quiet_seconds - quiet
@@ -165,10 +171,10 @@ class Foreman:
         other = other or (figures.get("refreshes") or 0) != project.refreshes
         return bool(other or figures.get("asks", asks_for(None)) != asks)
 
-    def _is_full(self, project_id: int, labels: int) -> bool:
+    def _is_full(self, labels: int, clicks: int) -> bool:
         """Whether a round's budget is in, counted in clicks or in samples."""
         if self.settings.budget_clicks:
-            return self.store.pending_clicks(project_id) >= self.settings.budget_clicks
+            return clicks >= self.settings.budget_clicks
         return labels >= self.settings.budget
 
     @property
@@ -181,8 +187,14 @@ class Foreman:
             return False
         if project.rung_at is not None and project.rung_at > project.error_at:
             return False
-        pause = min(self.settings.check_seconds * 2.0 ** (project.failures - 1), _LONGEST_PAUSE)
-        return _since(project.error_at) < pause
+        return self._pause_left(project, _LONGEST_PAUSE) > 0
+
+    def _pause_left(self, project: Project, longest: float) -> float:
+        """Seconds until what failed is tried again."""
+        if project.error_at is None:
+            return 0.0
+        pause = self.settings.check_seconds * 2.0 ** min(max(project.failures, 1) - 1, 30)
+        return min(pause, longest) - _since(project.error_at)
 
     # Rounds -------------------------------------------------------------------------------------
 

@@ -151,7 +151,8 @@ class RoundRunner:
             failed = shown.figures.get("failed", {}) if shown else {}
             find_unchanged(snapshot, *previous, failed)
         collector.labels(snapshot.clips, view.frames, previous, run.report)
-        run.figures(failed=collector.failed)
+        tried = {str(f.task_id): f.digest for f in view.frames if f.clip in collector.failed}
+        run.figures(failed=collector.failed, tried=tried)
         self._check_not_all_failed(run, snapshot)
         self.store.set_project(run.row.project_id, problems=problems)
         run.files.write_snapshot(snapshot)
@@ -340,9 +341,11 @@ class RoundRunner:
         before = last.figures if last else {}
         # Then what a clip that failed was labelled with before is still to be done.
         renew = any(before.get(name) != figures.get(name) for name in ("terms", "refreshes"))
-        self.store.set_round(row.id, figures=figures)
         known |= {int(task): (True, digest) for task, digest in snapshot.set_aside.items()}
         failure = _failure(failed) if failed else None
+        tried = {str(task): digest for task, (used, digest) in known.items() if not used}
+        figures["tried"] = figures.get("tried", {}) | tried
+        self.store.set_round(row.id, figures=figures)
         self.store.finish_round(row.id, known, failure=failure, renew=renew)
         self._prune(row)
 

@@ -82,7 +82,7 @@ def _project(store: Store, settings: Settings, project: Project) -> dict[str, An
         "labelled": sum(frame.label is not None for frame in frames),
         "new_labels": changed,
         "new_tasks": unranked,
-        **_until_round(store, settings, project.id, changed),
+        **_until_round(store, settings, project.id),
         **_quality(settings, published, upcoming),
         "recommendation": recommendation(settings, rounds),
         "asks_for": published.figures.get("asks", "frame") if published else None,
@@ -95,13 +95,12 @@ def _project(store: Store, settings: Settings, project: Project) -> dict[str, An
     }
 
 
-def _until_round(
-    store: Store, settings: Settings, project_id: int, labels: int
-) -> dict[str, int | None]:
+def _until_round(store: Store, settings: Settings, project_id: int) -> dict[str, int | None]:
     """What is missing for the next round: labels, or clicks where the budget counts these."""
+    labels, _, clicks = store.untried(project_id)
     if not settings.budget_clicks:
         return {"labels_until_round": max(settings.budget - labels, 0), "clicks_until_round": None}
-    left = settings.budget_clicks - store.pending_clicks(project_id)
+    left = settings.budget_clicks - clicks
     return {"labels_until_round": None, "clicks_until_round": max(left, 0)}
 
 

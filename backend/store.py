@@ -169,6 +169,26 @@ class Store:
             unranked = session.scalar(frames.where(Frame.ranked.is_(False)))
             return labels or 0, unranked or 0
 
+    def untried(self, project_id: int) -> tuple[int, int, int]:
+        """What is pending and was not tried in vain by the last finished round.
+
+        Returns:
+            ``(changed labels, unranked tasks, clicks of these labels)``.
+        """
+        done = [row for row in self.rounds(project_id) if row.state == "done"]
+        tried: dict[str, str | None] = done[-1].figures.get("tried", {}) if done else {}
+        efforts = self.efforts(project_id)
+        labels = unranked = clicks = 0
+        for frame in self.frames(project_id):
+            if tried.get(str(frame.task_id), "") == frame.label:
+                continue
+            unranked += not frame.ranked
+            if frame.label != frame.used_label:
+                labels += 1
+                label, cost = efforts.get(frame.task_id, (None, 0))
+                clicks += cost if label == frame.label else 0
+        return labels, unranked, clicks
+
     def efforts(self, project_id: int) -> dict[int, tuple[str, int]]:
         """Of each task with a counted label: the label's digest, and its clicks."""
         with self._session() as session:
@@ -180,17 +200,6 @@ class Store:
         with self._session() as session:
             for row in rows:
                 session.merge(Effort(project_id=project_id, **row))
-
-    def pending_clicks(self, project_id: int) -> int:
-        """Clicks of the labels that the last finished round did not know."""
-        with self._session() as session:
-            query = (
-                select(func.sum(Effort.clicks))
-                .join(Frame, (Frame.task_id == Effort.task_id) & (Frame.label == Effort.label))
-                .where(Frame.project_id == project_id)
-                .where(Frame.label.is_distinct_from(Frame.used_label))
-            )
-            return session.scalar(query) or 0
 
     # Rounds -------------------------------------------------------------------------------------
 

@@ -128,10 +128,10 @@ def sync(store: Store, digest: str | None) -> None:
 def test_a_label_counts_until_a_round_used_it(store: Store) -> None:
     sync(store, "x")
     count_clicks(store, 1, [frame("x", square())], CONFIG)
-    assert store.pending_clicks(1) == 4
+    assert store.untried(1)[2] == 4
     row = store.start_round(1, lambda number: f"v{number}", "me")
     store.finish_round(row.id, {5: (True, "x")})
-    assert store.pending_clicks(1) == 0
+    assert store.untried(1)[2] == 0
 
 
 def test_a_changed_label_is_counted_anew_and_an_unchanged_one_is_not_read(store: Store) -> None:
@@ -146,7 +146,7 @@ def test_a_label_that_was_deleted_does_not_count(store: Store) -> None:
     sync(store, "x")
     count_clicks(store, 1, [frame("x", square())], CONFIG)
     sync(store, None)
-    assert store.pending_clicks(1) == 0
+    assert store.untried(1)[2] == 0
 
 
 def asking(

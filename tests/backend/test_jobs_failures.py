@@ -11,9 +11,11 @@ import time
 
 import numpy as np
 import pytest
+from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
 from backend.studio import StudioError
+from backend.tables import Frame, Round
 from tests.backend.played_foreman import Scene
 
 
@@ -144,6 +146,55 @@ def test_what_is_no_fault_of_the_round_does_not_use_up_its_attempts(
     ordered.runner.failure = ValueError("a picture can't be read")
     ordered.consider(after=1000)
     assert ordered.store.unfinished_round(1) is not None  # it is tried again
+
+
+def test_labels_of_a_clip_that_fails_do_not_make_each_bell_a_round(ordered: Scene) -> None:
+    """Three of these labels are a budget's worth; the round could not use them."""
+    whole = ordered.runner.run
+
+    def partly(row: Round) -> None:
+        whole(row)
+        labels = {f.task_id: f.label for f in ordered.store.frames(1) if f.task_id <= 3}
+        done = ordered.store.round(row.id)
+        assert done is not None
+        tried = {str(task): label for task, label in labels.items()}
+        ordered.store.set_round(row.id, figures={**done.figures, "tried": tried})
+        known = {task: (False, label) for task, label in labels.items()}
+        with ordered.store._session() as session:
+            session.execute(update(Frame).where(Frame.task_id <= 3).values(used_label=None))
+        ordered.store.finish_round(row.id, known, failure="Clip 'a' has frames of two sizes")
+
+    ordered.runner.run = partly  # type: ignore[method-assign]
+    for task in (1, 2, 3):
+        ordered.studio.label(task)
+    ordered.consider(ring=True)
+    assert ordered.rounds == 2
+    assert ordered.store.pending(1)[0] == 3
+    for _ in range(3):
+        ordered.consider(ring=True)
+    assert ordered.rounds == 2
+    ordered.studio.label(4)
+    ordered.consider(ring=True)
+    assert ordered.rounds == 2  # one new label waits for quiet or for more, as always
+    ordered.consider(after=51)
+    assert ordered.rounds == 3
+    ordered.consider(ring=True, after=15)  # what failed is tried again after 20 s
+    assert ordered.rounds == 3
+    ordered.consider(ring=True, after=15)
+    assert ordered.rounds == 4
+    ordered.studio.label(1, what=2)  # mended, perhaps: it is new
+    ordered.consider(ring=True)
+    ordered.consider(after=51)
+    assert ordered.rounds == 5
+
+
+def test_after_weeks_of_failures_a_project_is_still_looked_at(ordered: Scene) -> None:
+    ordered.store.set_project(1, failures=5000, error="down", error_at=time.time() - 901)
+    ordered.store.set_project(1, rung_at=time.time() - 5000)
+    ordered.consider()
+    project = ordered.store.project(1)
+    assert project is not None
+    assert project.error is None
 
 
 def test_a_clock_that_is_put_back_holds_nothing_up(ordered: Scene) -> None:

@@ -93,6 +93,7 @@ def test_missing_pictures_spoil_their_clip_only_which_is_tried_again(scene: Scen
     assert project.error is not None
     assert "toy/0000" in project.error
     assert scene.store.pending(1)[0] == 1  # the label of frame 6 still counts as new
+    assert scene.store.untried(1) == (0, 0, 0)  # but has been tried
     for path in gone:
         cv2.imwrite(str(path), scene.clip.read(int(path.stem))[..., ::-1])
     scene.round()

@@ -273,6 +273,8 @@ def test_a_video_that_is_gone_is_named_and_the_others_are_served(make_world, tmp
     world.round()
     assert world.studio.order() == [7]
     assert "'away'" in world.problems
+    assert world.store.pending(1) == (0, 1)
+    assert world.store.untried(1) == (0, 0, 0)
 
 
 def test_a_video_that_cannot_be_had_for_now_keeps_its_boxes(make_world, tmp_path: Path) -> None:
