@@ -193,7 +193,7 @@ class Walk:
     ) -> Iterator[FrameResult]:
         """The last key frame and the frames after it."""
         if key.index in wanted:
-            yield self._key_result(key, [] if last is None else [last.arrived()])
+            yield self._key_result(key, [] if last is None else last.arrived())
         yield from self._outward(key).after(self.length, wanted)
 
     def _outward(self, key: KeyFrame) -> Outward:
@@ -208,7 +208,9 @@ class Walk:
             same = after is not None and after.index == start
             before = after if same and after is not None else self._key(store, start)
             after = self._key(store, stop)
-            yield _Stretch(before, after, self._shelve(store, before, after, wanted))
+            stretch = _Stretch.of(before, after, wanted)
+            self._shelve(store, stretch, wanted)
+            yield stretch
 
     def _stretch(
         self,
@@ -221,14 +223,16 @@ class Walk:
 
         Args:
             store: Where the backward chain waits.
-            stretch: The stretch; its forward chain is complete when all is yielded.
+            stretch: The stretch; its forward chain is as long as it is needed when all is yielded.
             wanted: The frames to yield.
             last: The stretch that ends with this one's first key frame, if there is one.
         """
         before, after = stretch.before, stretch.after
         if before.index in wanted:
-            others = [] if last is None else [last.arrived()]
-            yield self._key_result(before, [*others, (after, stretch.back)])
+            others = [] if last is None else last.arrived()
+            if stretch.back is not None:
+                others.append((after, stretch.back))
+            yield self._key_result(before, others)
         blenders: SimpleQueue[Blender] = SimpleQueue()
         threads = _BLENDED_AT_ONCE if self.settings.ahead else 0
         for _ in range(max(threads, 1)):
@@ -248,21 +252,21 @@ class Walk:
                 yield result if self._correct is None else self._correct(result)
 
     def _between(self, store: Shelf, stretch: _Stretch, wanted: Container[int]) -> Iterator[_Place]:
-        """Give the wanted frames between a stretch's key frames; complete its forward chain."""
+        """Give the wanted frames between a stretch's key frames; follow its forward chain."""
         before, after = stretch.before, stretch.after
         chain = Chain.start(before.index, self.shape)
-        for index in range(before.index + 1, after.index):
+        for index in range(before.index + 1, stretch.last + 1):
             chain = chain.extend(store.take_link(f"link-{index}"))
-            other = store.take_chain(f"chain-{index}", after.index)
-            if index in wanted:
+            if index == after.index:
+                stretch.forth = chain
+            elif index in wanted:
+                other = store.take_chain(f"chain-{index}", after.index)
                 (image,) = store.take(f"frame-{index}")
                 yield _Place(index, image, ((before, chain), (after, other)))
-        stretch.forth = chain.extend(store.take_link(f"link-{after.index}"))
 
-    def _shelve(
-        self, store: Shelf, before: KeyFrame, after: KeyFrame, wanted: Container[int]
-    ) -> Chain:
-        """Put away chains to `after`, links back and wanted frames; return the last chain."""
+    def _shelve(self, store: Shelf, stretch: _Stretch, wanted: Container[int]) -> None:
+        """Put away links back, and wanted frames with their chains to the key frame after them."""
+        before, after = stretch.before, stretch.after
         frames = {before.index: before.image, after.index: after.image}
 
         def read(index: int) -> NDArray[np.uint8]:
@@ -272,15 +276,20 @@ class Walk:
 
         chain = Chain.start(after.index, self.shape)
         for index in range(after.index - 1, before.index - 1, -1):
+            backwards, forwards = index >= stretch.first, index < stretch.last
+            if not backwards and not forwards:
+                continue
             there, back = self._flows.links(index, read)
-            chain = chain.extend(there)
-            store.put_link(f"link-{index + 1}", back)
+            if backwards:
+                chain = chain.extend(there)
+            if forwards:
+                store.put_link(f"link-{index + 1}", back)
             frames.pop(index + 1, None)
-            if index > before.index:
+            if index == before.index:
+                stretch.back = chain if backwards else None
+            elif index in wanted:
                 store.put_chain(f"chain-{index}", chain)
-                if index in wanted:
-                    store.put(f"frame-{index}", read(index))
-        return chain
+                store.put(f"frame-{index}", read(index))
 
     def _key_result(self, key: KeyFrame, others: list[tuple[KeyFrame, Chain]]) -> FrameResult:
         """The key frame as labelled; its ignored pixels as the other key frames have them."""
@@ -313,17 +322,29 @@ class _Stretch:
     Attributes:
         before: The first.
         after: The second.
-        back: From `before` to `after`.
-        forth: From `after` to `before`, once the stretch has been walked.
+        first: The first frame that the chain to `after` is needed on; `after` for none.
+        last: The last frame that the chain to `before` is needed on; `before` for none.
+        back: From `before` to `after`, where `before` is to be filled.
+        forth: From `after` to `before`, where `after` is to be filled, once the stretch has been
+            walked.
     """
 
     before: KeyFrame
     after: KeyFrame
-    back: Chain
+    first: int
+    last: int
+    back: Chain | None = None
     forth: Chain | None = None
 
-    def arrived(self) -> tuple[KeyFrame, Chain]:
-        """The first key frame, and the chain to it from the second."""
-        if self.forth is None:
-            raise RuntimeError(f"the stretch from frame {self.before.index} was not walked")
-        return self.before, self.forth
+    @classmethod
+    def of(cls, before: KeyFrame, after: KeyFrame, wanted: Container[int]) -> _Stretch:
+        """As far as it takes to label the wanted frames, and to fill the wanted key frames."""
+        between = [i for i in range(before.index + 1, after.index) if i in wanted]
+        filled = [key.index in wanted and key.trust is not None for key in (before, after)]
+        first = before.index if filled[0] else min(between, default=after.index)
+        last = after.index if filled[1] else max(between, default=before.index)
+        return cls(before, after, first, last)
+
+    def arrived(self) -> list[tuple[KeyFrame, Chain]]:
+        """The first key frame, and the chain to it from the second, where that is needed."""
+        return [] if self.forth is None else [(self.before, self.forth)]

@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 
+from model.chain import Chain, Link
 from model.clip import VideoClip
 from model.flow import DISFlow
 from model.flowstore import FlowStore
@@ -105,3 +106,50 @@ def test_a_key_frame_is_told_from_few_of_the_others_as_from_all(kind: str, missi
     )
     assert np.array_equal(one.probabilities, other.probabilities)
     assert np.array_equal(one.confidence, other.confidence)
+
+
+def test_chains_are_followed_no_farther_than_what_is_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clip = MovingClip()
+    keys = {index: clip.mask(index) for index in (2, 9)}
+    settings = PropagationSettings.best()
+    whole = {
+        result.index: result
+        for result in Walk(clip, keys, 3, DISFlow(), settings).frames(range(len(clip)))
+    }
+    extended: list[int] = []
+    extend = Chain.extend
+
+    def counted(self: Chain, link: Link) -> Chain:
+        extended.append(self.key)
+        return extend(self, link)
+
+    monkeypatch.setattr(Chain, "extend", counted)
+    (result,) = Walk(clip, keys, 3, DISFlow(), settings).frames({4})
+    np.testing.assert_array_equal(result.probabilities, whole[4].probabilities)
+    assert (extended.count(2), extended.count(9)) == (2, 5)
+
+
+def test_key_frames_that_are_labelled_in_full_take_no_flow() -> None:
+    clip = MovingClip()
+    keys = {index: clip.mask(index) for index in (2, 6, 9)}
+    store = FlowStore(DISFlow())
+    results = list(Walk(clip, keys, 3, store, PropagationSettings()).frames({2, 6}))
+    assert [result.index for result in results] == [2, 6]
+    assert store.misses == 0
+
+
+def test_a_key_frame_with_a_gap_is_filled_from_both_sides() -> None:
+    clip = MovingClip()
+    keys = {index: clip.mask(index) for index in (2, 6, 9)}
+    keys[6][20:24, 20:24] = 255
+    settings = PropagationSettings.best()
+    whole = Walk(clip, keys, 3, DISFlow(), settings).frames(range(len(clip)))
+    expected = next(result for result in whole if result.index == 6)
+    (alone,) = Walk(clip, keys, 3, DISFlow(), settings).frames({6})
+    np.testing.assert_array_equal(alone.probabilities, expected.probabilities)
+    np.testing.assert_array_equal(alone.confidence, expected.confidence)
+    without = {index: mask for index, mask in keys.items() if index != 2}
+    (one_sided,) = Walk(clip, without, 3, DISFlow(), settings).frames({6})
+    assert not np.array_equal(alone.probabilities, one_sided.probabilities)
