@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryFile, gettempdir
 from threading import Lock
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,23 +82,30 @@ class Chain:
 
 
 class Shelf:
-    """Arrays put away under a name; beyond a limit of memory they go to files of a folder.
+    """Arrays put away under a name; beyond a limit of memory they go to a nameless temporary file.
 
-    Chains and links are kept as float16: positions as displacements, which keeps them to within
-    1/16 pixel up to 128 pixels. One thread may put while another takes.
+    The file is gone with the shelf or the process, however that ends. Chains and links are kept as
+    float16: positions as displacements, which keeps them to within 1/16 pixel up to 128 pixels. One
+    thread may put while another takes.
+
+    Args:
+        memory: Bytes that are kept in memory.
     """
 
-    def __init__(self, folder: Path, memory: int) -> None:
-        self._folder = folder
+    def __init__(self, memory: int) -> None:
         self._room = memory
         self._lock = Lock()
         self._kept: dict[str, tuple[NDArray[Any], ...]] = {}
-        self._filed: dict[str, list[Path]] = {}
+        self._filing = Lock()
+        self._file: BinaryIO | None = None
+        self._end = 0
+        self._filed: dict[str, tuple[int, list[tuple[tuple[int, ...], np.dtype[Any]]]]] = {}
+        self._free: dict[int, list[int]] = {}
 
     def room(self) -> int:
-        """Bytes that may be put away now: in memory, or in files that take a quarter of the disk's
-        free space at most."""
-        return max(self._room, shutil.disk_usage(self._folder).free // _DISK_SHARE)
+        """Bytes that may be put away now: in memory, or in a file that takes a quarter of the
+        disk's free space at most."""
+        return max(self._room, shutil.disk_usage(gettempdir()).free // _DISK_SHARE)
 
     def put(self, name: str, *arrays: NDArray[Any]) -> None:
         """Put away arrays under one name."""
@@ -109,10 +115,16 @@ class Shelf:
                 self._room -= size
                 self._kept[name] = arrays
                 return
-        files = [self._folder / f"{name}-{part}.npy" for part in range(len(arrays))]
-        for file, array in zip(files, arrays, strict=True):
-            np.save(file, array)
-        self._filed[name] = files
+        with self._filing:
+            if self._file is None:
+                self._file = TemporaryFile(prefix="maskloop-chains-")  # noqa: SIM115
+            free = self._free.get(size)
+            start = free.pop() if free else self._end
+            self._end = max(self._end, start + size)
+            self._file.seek(start)
+            for array in arrays:
+                self._file.write(np.ascontiguousarray(array).data)
+            self._filed[name] = start, [(array.shape, array.dtype) for array in arrays]
 
     def take(self, name: str) -> tuple[NDArray[Any], ...]:
         """Take back what was put, and free its room."""
@@ -121,11 +133,21 @@ class Shelf:
                 arrays = self._kept.pop(name)
                 self._room += sum(array.nbytes for array in arrays)
                 return arrays
-        files = self._filed.pop(name)
-        arrays = tuple(np.load(file) for file in files)
-        for file in files:
-            file.unlink()
+        with self._filing:
+            start, kinds = self._filed.pop(name)
+            arrays = tuple(np.empty(shape, dtype) for shape, dtype in kinds)
+            if self._file is not None:
+                self._file.seek(start)
+                for array in arrays:
+                    self._file.readinto(array.data)  # type: ignore[attr-defined]
+            self._free.setdefault(sum(array.nbytes for array in arrays), []).append(start)
         return arrays
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._filing:
+            if self._file is not None:
+                self._file.close()
 
     def put_link(self, name: str, link: Link) -> None:
         """Put away a link."""
@@ -148,6 +170,6 @@ class Shelf:
 
 @contextmanager
 def shelf(memory: int) -> Iterator[Shelf]:
-    """Give a `Shelf` that keeps up to `memory` bytes, its folder removed at the end."""
-    with TemporaryDirectory(prefix="maskloop-chains-") as folder:
-        yield Shelf(Path(folder), memory)
+    """Give a `Shelf` that keeps up to `memory` bytes in memory, its file closed at the end."""
+    with closing(Shelf(memory)) as store:
+        yield store

@@ -22,7 +22,7 @@ class PropagationSettings:
         held_out: The most key frames that are held out to judge a network and to teach refinement.
         ahead: Whether flow is worked out in a thread, ahead of what it is needed for. Results are
             the same; it is worth its memory where there is a second core.
-        memory: Bytes of chains kept in memory; what exceeds them goes to a temporary folder.
+        memory: Bytes of chains kept in memory; what exceeds them goes to a temporary file.
         matching: Local matching around the warped positions (`model.match`); None is without.
         direct_below: With matching: a chain whose mean confidence about outlines is below this
             is joined by a direct flow to its key frame.

@@ -1,3 +1,8 @@
+import os
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -62,16 +67,42 @@ def test_what_is_put_on_a_shelf_is_taken_back(memory):
 
 
 def test_room_is_freed(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    array = np.zeros(1000, np.uint8)
+    files = []
+
+    def temporary(**options):
+        files.append((tmp_path / "file").open("w+b"))
+        return files[-1]
+
+    monkeypatch.setattr("model.chain.TemporaryFile", temporary)
+    generator = np.random.default_rng(0)
     with shelf(1000) as store:
         for turn in range(3):
-            store.put(f"a{turn}", array)
+            store.put(f"a{turn}", np.zeros(1000, np.uint8))
             store.take(f"a{turn}")
-        store.put("kept", array)
-        assert list(tmp_path.rglob("*.npy")) == []
-        store.put("filed", array)
-        assert len(list(tmp_path.rglob("*.npy"))) == 1
-        np.testing.assert_array_equal(store.take("filed")[0], array)
-        assert list(tmp_path.rglob("*.npy")) == []
+        store.put("kept", np.zeros(1000, np.uint8))
+        assert files == []
+        for turn in range(9):
+            many = [generator.integers(0, 256, (4, 100), np.uint8) for _ in range(3)]
+            for part, array in enumerate(many):
+                store.put(f"{turn}-{part}", array, array[:, ::2].astype(np.float32))
+            for part, array in enumerate(many):
+                first, second = store.take(f"{turn}-{part}")
+                np.testing.assert_array_equal(first, array)
+                np.testing.assert_array_equal(second, array[:, ::2])
+        files[0].flush()
+        assert (tmp_path / "file").stat().st_size == 3 * (400 + 800)
+    assert [file.closed for file in files] == [True]
+
+
+def test_nothing_is_left_of_a_process_that_is_killed(tmp_path):
+    program = (
+        "import os, signal, sys, numpy as np; from model.chain import shelf\n"
+        "with shelf(0) as store:\n"
+        "    store.put('a', np.zeros(100_000, np.uint8))\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False
+    )
+    assert ended.returncode == -signal.SIGKILL
     assert list(tmp_path.iterdir()) == []

@@ -92,7 +92,7 @@ def test_few_wanted_frames_are_not_gone_to_twice(monkeypatch: pytest.MonkeyPatch
     assert corrected == list(range(9, -1, -1))
 
 
-def test_there_is_room_for_a_quarter_of_the_free_disk(tmp_path, monkeypatch) -> None:
+def test_there_is_room_for_a_quarter_of_the_free_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("model.chain.shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
-    assert Shelf(tmp_path, 100).room() == 250
-    assert Shelf(tmp_path, 400).room() == 400
+    assert Shelf(100).room() == 250
+    assert Shelf(400).room() == 400
