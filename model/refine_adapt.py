@@ -2,8 +2,8 @@
 
 This is the cycle of Warp-Refine: what is carried away from the labelled frames and arrives at a
 labelled frame must be its label. Half of the frames held out teach a copy of the network and the
-other half judges it, and the other way round; only what is better on frames that did not teach it
-is used, and only as much of it as is best there.
+other half judges it, and if it is better there, the other way round; only what is better on frames
+that did not teach it is used, and only as much of it as is best there.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.heldout import WORTH, HeldOut
 from model.metrics.regions import confusion, mean_iou
+from model.ranking import most_probable
 from model.refine import Refinement, RefineNet
 from model.refine_teaching import Lesson, lessons, teach
 from model.settings import PropagationSettings
@@ -60,7 +62,8 @@ def adapt(
     cases = [_Case(record, weight, settings) for record in records if record.result.clues]
     if not cases:
         return start
-    scores = _scores(cases, [start.network] * len(cases), num_classes, {*SHARES, start.share})
+    before = _counts(cases, start.network, num_classes, {*SHARES, start.share})
+    scores = {share: _mean_iou(counts) for share, counts in before.items()}
     most = max(scores.values())
     best = min(share for share, score in scores.items() if score > most - WORTH)
     keep = scores[start.share] > most - WORTH and scores[0.0] <= scores[start.share]
@@ -68,12 +71,18 @@ def adapt(
     if seconds <= 0 or len(cases) < _LEAST or chosen.share == 0:
         return chosen
     halves = (cases[::2], cases[1::2])
-    taught = [_taught(start.network, half, seconds * 0.3, seed) for half in halves]
-    by_others = [taught[1 - number % 2] for number in range(len(cases))]
-    adapted = _scores(cases, by_others, num_classes, set(SHARES[1:]))
-    share = max(adapted, key=lambda share: adapted[share])
-    if adapted[share] < scores[chosen.share] + WORTH:
-        return chosen
+    adapted: dict[float, list[NDArray[np.int64]]] = {share: [] for share in SHARES[1:]}
+    for number, half in enumerate(halves):
+        others = halves[1 - number]
+        pupil = _taught(start.network, half, seconds * 0.3, seed)
+        judged = _counts(others, pupil, num_classes, {*adapted})
+        for share, counts in judged.items():
+            adapted[share] += counts
+        # In halves, so that what does not help, as mostly, is found out in half of the time.
+        known = before[chosen.share][1::2] if number == 0 else before[chosen.share]
+        share = max(adapted, key=lambda share: _mean_iou(adapted[share]))
+        if _mean_iou(adapted[share]) < _mean_iou(known) + WORTH:
+            return chosen
     return Refinement(_taught(start.network, cases, seconds * 0.4, seed), share)
 
 
@@ -103,16 +112,20 @@ def _taught(network: RefineNet, cases: Sequence[_Case], seconds: float, seed: in
     return pupil
 
 
-def _scores(
-    cases: Sequence[_Case], networks: Sequence[RefineNet], num_classes: int, shares: set[float]
-) -> dict[float, float]:
-    """The mIoU over the cases, each refined by its network, by share."""
-    counts = {share: np.zeros((num_classes, num_classes + 1), np.int64) for share in sorted(shares)}
-    for case, network in zip(cases, networks, strict=True):
+def _counts(
+    cases: Sequence[_Case], network: RefineNet, num_classes: int, shares: set[float]
+) -> dict[float, list[NDArray[np.int64]]]:
+    """How the cases fare, refined by the network: by share, each one's confusion."""
+    found: dict[float, list[NDArray[np.int64]]] = {share: [] for share in sorted(shares)}
+    for case in cases:
         before = case.result.probabilities
         change = Refinement(network, 1.0, case.weight)(case.result, case.evidence).probabilities
         change = change - before
-        for share, total in counts.items():
-            mask = (before + np.float32(share) * change).argmax(axis=0).astype(np.uint8)
-            total += confusion(case.truth, mask, num_classes)
-    return {share: mean_iou(total) or 0.0 for share, total in counts.items()}
+        for share, counts in found.items():
+            mask = most_probable(before + np.float32(share) * change)
+            counts.append(confusion(case.truth, mask, num_classes))
+    return found
+
+
+def _mean_iou(counts: Sequence[NDArray[np.int64]]) -> float:
+    return mean_iou(np.sum(counts, axis=0)) or 0.0

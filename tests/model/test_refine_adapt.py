@@ -93,6 +93,15 @@ def test_what_is_taught_is_better_on_the_frames_held_out(monkeypatch):
     assert float(network.out.weight.detach().abs().max()) == 0.0
 
 
+def test_teaching_ends_where_the_first_half_does_not_help_the_other(monkeypatch):
+    taught = []
+    monkeypatch.setattr(refine_adapt, "teach", lambda pupil, found, **how: taught.append(pupil))
+    network = RefineNet()
+    adapted = _adapt(network, math.inf)
+    assert (adapted.network, adapted.share) == (network, 0.5)
+    assert len(taught) == 1
+
+
 def test_nothing_held_out_says_nothing():
     start = Refinement(RefineNet(), 0.25)
     assert _adapt(start.network, 1.0, records=(), share=0.25) == start
