@@ -89,7 +89,7 @@ class Hooks:
                 sentence beside the connection.
         """
         known = self.store.project(project_id)
-        if known is None or known.label_config != label_config:
+        if known is None or (label_config and known.label_config != label_config):
             self._ring(project_id, label_config=label_config)
         notes = parse_label_config(label_config).notes
         project = self.store.project(project_id)

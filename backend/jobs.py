@@ -222,6 +222,8 @@ class Foreman:
             if _is_of_disk(error):  # It goes on when there is room.
                 values = {"state": "running", "attempts": 0}
             self.store.set_round(row.id, error=sentence, **values)
+            if values["state"] == "failed":
+                self._clear_away(row.project_id)
             raise
         # What came during the round is looked at right after it.
         if self.store.enqueue(row.project_id):
@@ -236,7 +238,16 @@ class Foreman:
             "or the system's, may say why; give it more memory, or smaller pictures."
         )
         self.store.set_round(row.id, error=str(error), state="failed")
+        self._clear_away(row.project_id)
         return error
+
+    def _clear_away(self, project_id: int) -> None:
+        """Delete what rounds that were given up leave behind: one after another they would fill
+        the disk."""
+        rounds = self.store.rounds(project_id)
+        kept = {row.version for row in rounds if row.state != "failed"}
+        self.store.drop_rounds(row.id for row in rounds if row.version not in kept)
+        self.runner.artifacts.keep_rounds(project_id, kept)
 
     def _go_back(self, project: Project) -> None:
         """Publish an older round again, as a person asked."""
@@ -264,11 +275,15 @@ class Foreman:
         over = threading.Event()
 
         def beat() -> None:
+            told = False
             while not over.wait(_BEAT_SECONDS):
                 try:
                     self.store.set_round(round_id)
-                except Exception:
-                    log.exception("no heartbeat for round %d", round_id)
+                    told = False
+                except Exception as error:
+                    if not told:  # once: a log that grows would fill a full disk further
+                        log.error("no heartbeat for round %d: %s", round_id, self._sentence(error))
+                    told = True
 
         thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
         thread.start()

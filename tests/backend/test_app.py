@@ -73,6 +73,14 @@ def test_health(service: Service) -> None:
     assert service.client.get("/health").json["status"] == "UP"
 
 
+def test_an_empty_configuration_does_not_replace_the_known_one(service: Service) -> None:
+    service.client.post("/setup", json=setup_body())
+    assert service.client.post("/setup", json=setup_body("")).status_code == 400
+    project = service.store.project(1)
+    assert project is not None
+    assert project.label_config == CONFIG
+
+
 def test_setup_makes_the_project_known_once(service: Service) -> None:
     for _ in range(3):
         answer = service.client.post("/setup", json=setup_body())

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -101,6 +102,45 @@ def test_a_round_that_always_fails_is_given_up_and_says_why(ordered: Scene) -> N
     project = ordered.store.project(1)
     assert project is not None
     assert project.error == "the clip is too small"
+
+
+def test_rounds_that_are_given_up_leave_nothing_on_the_disk(ordered: Scene) -> None:
+    artifacts, (first,) = ordered.runner.artifacts, ordered.store.rounds(1)
+    artifacts.write_record(f"1/rounds/{first.version}/snapshot.json", {})
+
+    def fail(row: Round) -> None:
+        artifacts.write_mask(f"1/rounds/{row.version}/masks/1.png", np.ones((2, 2), np.uint8))
+        ordered.store.save_predictions(row.id, [{"task_id": 1, "rank": 0, "score": 0.0}])
+        raise ValueError("the clip is too small")
+
+    ordered.runner.run = fail  # type: ignore[method-assign]
+    ordered.studio.label(4)
+    ordered.store.ring(1, train_now=True)
+    for _ in range(7):
+        ordered.consider(after=1000)
+    failed, running = ordered.store.rounds(1)[1:]
+    assert (failed.state, running.state) == ("failed", "running")
+    folders = {path.name for path in artifacts.path("1/rounds").iterdir()}
+    assert folders == {first.version, running.version}
+    assert ordered.store.predictions(failed.id) == {}
+
+
+def test_a_store_that_takes_no_heartbeat_is_told_once(
+    ordered: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    beats = threading.Semaphore(0)
+
+    def full(*args: object, **values: object) -> None:
+        beats.release()
+        raise OperationalError("UPDATE", {}, Exception("database or disk is full"))
+
+    monkeypatch.setattr("backend.jobs._BEAT_SECONDS", 0.001)
+    monkeypatch.setattr(ordered.store, "set_round", full)
+    with ordered.foreman._heartbeat(1):
+        for _ in range(4):
+            assert beats.acquire(timeout=30)
+    assert caplog.text.count("no heartbeat") == 1
+    assert "disk is full" in caplog.text
 
 
 def test_a_round_that_no_worker_lives_through_is_given_up_and_says_why(ordered: Scene) -> None:
