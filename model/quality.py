@@ -80,7 +80,11 @@ def reverse_test(
     if len(masks) < 2:
         return
     settings = settings or PropagationSettings()
-    improve = None if refinement is None else partial(_refined, refinement)
+    improve = None
+    if refinement is None or refinement.share == 0:
+        settings = replace(settings, refine=None)  # What refinement goes by is not asked for.
+    else:
+        improve = partial(_refined, refinement)
     for index, mask in masks.items():
         if (mask != IGNORE).mean() < _LABELLED or (indices is not None and index not in indices):
             continue

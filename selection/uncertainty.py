@@ -45,7 +45,7 @@ def entropy(probabilities: NDArray[np.floating]) -> NDArray[np.float32]:
     p = _checked(probabilities)
     total = np.zeros(p.shape[1:], dtype=np.float32)
     for layer in p:
-        positive = np.where(layer > 0, layer, 1.0) if np.isfinite(layer).all() else layer
+        positive = np.where(layer > 0, layer, 1.0)
         with np.errstate(invalid="ignore", divide="ignore"):
             total -= np.asarray(layer * np.log(positive), dtype=np.float32)
     return _unit(total / np.log(max(len(p), 2)))

@@ -3,10 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from model import blend
 from model.blend import FrameResult
 from model.flow import DISFlow
-from model.propagate import propagate
+from model.propagate import PropagationSettings, propagate
 from model.quality import Calibration, QualityEstimate, reverse_test
+from model.refine import Refinement, load_refiner
 from model.signals import BETWEEN, Signals
 from model.walk import Walk
 from tests.model.drifting import Drifting
@@ -152,18 +154,33 @@ def test_a_calibration_that_comes_later_holds_for_all():
 
 
 def test_refinement_is_tested_too(clip):
-    def worse(result):
-        flipped = np.ascontiguousarray(result.probabilities[[1, 2, 0]])
-        return replace(result, probabilities=flipped)
+    class Worse:
+        share = 1.0
+
+        def __call__(self, result):
+            flipped = np.ascontiguousarray(result.probabilities[[1, 2, 0]])
+            return replace(result, probabilities=flipped)
 
     keys = clip.keys(0, 6, 12)
     for plain, refined in zip(
         reverse_test(clip, keys, 3, flow=DISFlow()),
-        reverse_test(clip, keys, 3, flow=DISFlow(), refinement=worse),
+        reverse_test(clip, keys, 3, flow=DISFlow(), refinement=Worse()),
         strict=True,
     ):
         # All but ties: outwards of key frames, results are kept as float16.
         assert (refined.mask == (plain.mask + 2) % 3).mean() > 0.99
+
+
+def test_refinement_without_a_share_is_spared(clip, monkeypatch):
+    asked = []
+    real = blend.Clues
+    monkeypatch.setattr(blend, "Clues", lambda **given: asked.append(1) or real(**given))
+    best = PropagationSettings.best(refine=0.0)
+    for share, clues in ((0.0, False), (0.5, True)):
+        refinement = Refinement(load_refiner(), share)
+        keys = clip.keys(0, 2, 4)
+        list(reverse_test(clip, keys, 3, flow=DISFlow(), settings=best, refinement=refinement))
+        assert bool(asked) == clues
 
 
 def test_key_frames_count_as_perfect_and_stay_out_of_the_mean():

@@ -50,6 +50,15 @@ class TestMeasureContract:
         assert np.isfinite(out[0, 0])
         assert np.isnan(out[0, 1])
 
+    @pytest.mark.parametrize("broken", [np.nan, np.inf])
+    def test_a_broken_pixel_breaks_no_other(self, measure, broken):
+        p = np.zeros((3, 4, 4), dtype=np.float32)
+        p[0] = 1.0
+        p[1, 2, 3] = broken
+        out = measure(p)
+        assert np.argwhere(~np.isfinite(out)).tolist() == [[2, 3]]
+        assert np.nansum(out) == 0
+
     def test_wrong_shape_says_what_came(self, measure):
         with pytest.raises(ValueError, match=r"\(K, H, W\).*\(4, 4\)"):
             measure(np.zeros((4, 4), dtype=np.float32))
