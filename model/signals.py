@@ -12,6 +12,7 @@ from scipy.optimize import brentq
 from model.blend import FrameResult
 from model.keyframes import IGNORE
 from model.metrics import confusion
+from model.ranking import most_probable
 
 __all__ = [
     "BETWEEN",
@@ -47,13 +48,15 @@ class Overlap:
     ) -> Overlap:
         """What to expect of the most probable classes, were the probabilities right."""
         count = len(probabilities)
-        everything = probabilities.reshape(count, -1)
-        flat = everything if valid is None else everything[:, valid.ravel()]
-        mask = flat.argmax(axis=0)
+        mask, top = most_probable(probabilities), probabilities.max(axis=0)
+        if valid is None:
+            mask, top, sums = mask.ravel(), top.ravel(), probabilities.sum((1, 2), dtype=np.float64)
+        else:
+            mask, top = mask[valid], top[valid]
+            sums = probabilities[:, valid].sum(axis=1, dtype=np.float64)
         sizes = np.bincount(mask, minlength=count).astype(np.float64)
-        top = flat[mask, np.arange(mask.size)]
         hits = np.bincount(mask, weights=top, minlength=count).astype(np.float64)
-        return cls(hits, sizes + flat.sum(axis=1, dtype=np.float64) - hits)
+        return cls(hits, sizes + sums - hits)
 
     @classmethod
     def actual(cls, truth: NDArray[np.uint8], predicted: NDArray[np.uint8], count: int) -> Overlap:
