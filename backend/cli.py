@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,6 +16,9 @@ from rich.markup import escape
 from backend import measure_commands
 from backend.settings import Settings, SettingsError, load_settings
 from backend.threads import wait_passively
+
+if TYPE_CHECKING:
+    from backend.store import Store
 
 __all__ = ["app", "main"]
 
@@ -75,7 +78,12 @@ def status(
     from backend.store import Store
 
     settings = _settings()
-    answer = status_of(Store(settings.resolved_database_url), settings, project)
+    try:
+        store = _store(settings)
+    except SettingsError as error:
+        _errors.print(escape(str(error)), highlight=False, soft_wrap=True)
+        store = Store("sqlite://")  # of nothing, and kept nowhere
+    answer = status_of(store, settings, project)
     if as_json:
         sys.stdout.write(json.dumps(answer, indent=2) + "\n")
     else:
@@ -169,11 +177,10 @@ def versions(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for machines.")] = False,
 ) -> None:
     """List a project's model versions with their figures."""
-    from backend.store import Store
     from backend.versions import list_versions, show_versions
 
     settings = _settings()
-    rows = list_versions(Store(settings.resolved_database_url), settings, project)
+    rows = list_versions(_store(settings), settings, project)
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
     else:
@@ -187,11 +194,10 @@ def rollback(
 ) -> None:
     """Show an older version again: its masks, its order; training goes on from it."""
     from backend.jobqueue import Queue
-    from backend.store import Store
     from backend.versions import go_back
 
     settings = _settings()
-    store = Store(settings.resolved_database_url)
+    store = _store(settings)
     go_back(store, Queue(settings), settings, project, version)
     _errors.print(f"The worker shows {version} again as soon as no round runs.", soft_wrap=True)
 
@@ -203,15 +209,30 @@ def refresh(
     """Fetch a project's pictures anew: they were replaced under their old addresses."""
     from backend.jobqueue import Queue
     from backend.refresh import refresh as run
-    from backend.store import Store
 
     settings = _settings()
-    run(Store(settings.resolved_database_url), Queue(settings), project)
+    run(_store(settings), Queue(settings), project)
     _errors.print("The worker fetches the pictures anew and makes a round.", soft_wrap=True)
 
 
 def _settings(**overrides: Any) -> Settings:
     return load_settings(**overrides)
+
+
+def _store(settings: Settings) -> Store:
+    """The store of the service: a command that asks for it must not make an empty one elsewhere.
+
+    Raises:
+        SettingsError: When there is none.
+    """
+    from backend.store import Store
+
+    if not settings.database_url and not (settings.model_dir / "maskloop.db").exists():
+        raise SettingsError(
+            f"No service has kept anything in {settings.model_dir.resolve()} (MODEL_DIR) so far. "
+            "Run this in the folder in which the service was started, or with its MODEL_DIR."
+        )
+    return Store(settings.resolved_database_url)
 
 
 def _expected() -> tuple[type[Exception], ...]:

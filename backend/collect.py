@@ -119,6 +119,8 @@ class Collector:
                 clip.key_frames = []
                 if clip.reused_from is None:
                     self.failed[clip.name] = str(error)
+            if objects.problem is not None:
+                self.problems.append(f"Clip {clip.name!r} {objects.problem}")
             clip.channels = [[channel.label, channel.identity] for channel in objects.channels]
             clip.class_names = objects.names
             progress((done + 1) / len(clips))

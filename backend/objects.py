@@ -62,6 +62,7 @@ class ClipObjects:
     ) -> None:
         self._class_names = list(class_names)
         self._objects = objects
+        self._left_out: set[Channel] = set()
         allowed = set(class_names) if whole is None else set(whole)
         self.channels = [Channel(BACKGROUND)]
         if objects:
@@ -83,6 +84,17 @@ class ClipObjects:
             number = seen[channel.label]
             names.append(channel.label if number == 1 else f"{channel.label} #{number}")
         return names
+
+    @property
+    def problem(self) -> str | None:
+        """What was drawn in vain, in a sentence; None where nothing was."""
+        if not self._left_out:
+            return None
+        return (
+            f"has {len(self._left_out)} objects beyond the {_MOST_CHANNELS - 1} that can be told "
+            'apart in a clip; their pixels are unknown. Give a part of its tasks another "clip", '
+            "or set MASKLOOP_OBJECTS=off, with which each label is one mask."
+        )
 
     def paint(
         self,
@@ -194,6 +206,7 @@ class ClipObjects:
     def _index(self, channel: Channel) -> int:
         if channel not in self.channels:
             if len(self.channels) >= _MOST_CHANNELS:
+                self._left_out.add(channel)
                 return IGNORE
             self.channels.append(channel)
         return self.channels.index(channel)

@@ -99,3 +99,8 @@ def test_status_before_anything(tmp_path) -> None:
     shown = maskloop("status", cwd=tmp_path)
     assert shown.returncode == 0
     assert "maskloop init" in shown.stdout
+    # Run in another folder than the service, it says so, and leaves nothing there.
+    assert f"{tmp_path / 'maskloop-data'} (MODEL_DIR)" in shown.stderr
+    refused = maskloop("refresh", "3", cwd=tmp_path)
+    assert (refused.returncode, "MODEL_DIR" in refused.stderr) == (1, True)
+    assert list(tmp_path.iterdir()) == []

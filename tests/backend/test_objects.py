@@ -110,3 +110,6 @@ def test_more_objects_than_a_mask_holds_are_unknown() -> None:
         mask = paint(objects, drawn(f"n{number}", 0))
     assert len(objects.channels) <= 254
     assert (mask[10, :8] == 255).all()
+    assert objects.problem is not None
+    assert objects.problem.startswith("has 101 objects beyond the 199 that can be told apart")
+    assert ClipObjects(NAMES, objects=True).problem is None
