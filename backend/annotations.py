@@ -51,7 +51,7 @@ def regions_of(annotation: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _is_region(value: Any) -> bool:
     return isinstance(value, dict) and all(
-        isinstance(value.get(key, ""), str) for key in ("from_name", "type")
+        isinstance(value.get(key), (str, type(None))) for key in ("from_name", "type")
     )
 
 

@@ -82,6 +82,7 @@ class LabelConfig:
         queries: The layer that outlines the rectangles or super-pixels to label; None where whole
             frames are labelled.
         notes: What of the configuration isn't served, in plain sentences.
+        tag_names: Names of all tags, also of those that aren't served.
     """
 
     to_name: str
@@ -95,6 +96,7 @@ class LabelConfig:
     framerate: str = ""
     queries: QueryLayer | None = None
     notes: tuple[str, ...] = ()
+    tag_names: frozenset[str] = frozenset()
 
     @property
     def kind(self) -> str:
@@ -186,6 +188,7 @@ def parse_label_config(xml: str) -> LabelConfig:
         framerate=target.get("framerate"),
         queries=queries,
         notes=tuple(notes),
+        tag_names=frozenset(node.get("name") for node in nodes),
     )
 
 

@@ -10,10 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from backend.formats.errors import FormatError
-from backend.formats.registry import REGION_FORMATS
+from backend.formats.registry import MASK_FORMATS, REGION_FORMATS
 from backend.labelconfig import Control, LabelConfig
 
 __all__ = ["Drawn", "check_size", "drawn_regions", "labels_by_region", "region_results"]
+
+
+_MASK_KINDS = frozenset(kind for shape in MASK_FORMATS for kind in (shape, f"{shape}labels"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ def drawn_regions(
 ) -> Iterator[Drawn]:
     """The regions on a picture, in the order in which they lie on each other.
 
-    What isn't a region of the configuration's controls (choices, texts, relations) is passed over.
+    What isn't a region of the configuration's controls (choices, texts, relations, masks on another
+    picture) is passed over.
 
     Args:
         results: The annotation's ``result``.
@@ -50,7 +54,8 @@ def drawn_regions(
         item: Which of a task's pictures; None where the task has one.
 
     Raises:
-        FormatError: When a region is damaged, or was drawn on a picture of another size.
+        FormatError: When a region is damaged, was drawn on a picture of another size, or is a mask
+            of a tag that there is not.
     """
     height, width = size
     controls = {control.name: control for control in config.controls}
@@ -58,6 +63,7 @@ def drawn_regions(
     for region in results:
         control = controls.get(str(region.get("from_name")))
         if control is None or control.shape not in REGION_FORMATS:
+            _check_tag(region, config)
             continue
         if item is not None and (region.get("item_index") or 0) != item:
             continue
@@ -99,6 +105,18 @@ def labels_by_region(results: Sequence[Mapping[str, Any]]) -> dict[str, list[str
 
 def _texts(labels: Any) -> list[str]:
     return [str(label) for label in labels] if isinstance(labels, list) else []
+
+
+def _check_tag(region: Mapping[str, Any], config: LabelConfig) -> None:
+    """Raise `FormatError` where a mask is of no tag at all, as with labels that were made for
+    another project: without it, what it covers would be background."""
+    name = region.get("from_name")
+    if name not in config.tag_names and str(region.get("type")) in _MASK_KINDS:
+        raise FormatError(
+            f"region {region.get('id')}: it is of a tag called {name!r}, which the labelling "
+            "configuration doesn't have; give the tag that draws masks this name, or delete the "
+            "region"
+        )
 
 
 def check_size(region: Mapping[str, Any], height: int, width: int) -> None:

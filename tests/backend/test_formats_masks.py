@@ -94,6 +94,13 @@ def test_what_is_no_mask_is_passed_over() -> None:
     np.testing.assert_array_equal(decode(extras + encode(mask(), CONFIG), CONFIG, SIZE), mask())
 
 
+def test_masks_on_another_picture_are_passed_over() -> None:
+    second = '<Image name="b" value="$b"/><BrushLabels name="b2" toName="b"><Label value="car"/>'
+    text = make_label_config(["car"]).replace("</View>", f"{second}</BrushLabels></View>")
+    other = region(mask() == 1, "car", from_name="b2", to_name="b")
+    assert not decode([other], parse_label_config(text), SIZE).any()
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -102,6 +109,8 @@ def test_what_is_no_mask_is_passed_over() -> None:
         ({"value": None}, "no value"),
         ({"value": {"format": "png"}}, "'rle' can be read"),
         ({"value": {"format": "rle", "rle": [1, 2, 3]}}, "bytes"),
+        ({"from_name": "tag"}, "a tag called 'tag', which the labelling configuration doesn't"),
+        ({"from_name": None}, "a tag called None"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(change: dict[str, Any], sentence: str) -> None:
