@@ -128,8 +128,8 @@ class Cells:
         """Give what the network sees of the pairs, some at a time."""
         if not len(self):
             return
-        votes = [self._clues.votes.probabilities(s) for s in range(len(self._clues.distance))]
-        planes = [plane.reshape(-1) for plane in votes]
+        votes = [self._clues.votes.table(side) for side in range(len(self._clues.distance))]
+        rows = self._clues.votes.rows()
         shared = Shared(self._clues, self._weight)
         everywhere, _ = self._around(self._numbers)
         warped = [self._warped(side, everywhere) for side in range(len(votes))]
@@ -138,7 +138,7 @@ class Cells:
             cells, of = np.unique(self._of[pairs], return_inverse=True)
             at, inside = self._around(self._numbers[cells])
             masks = [mask[pairs] for mask in warped]
-            by_class = self._by_class(planes, masks, self.classes[pairs], at, of)
+            by_class = self._by_class(votes, masks, self.classes[pairs], at[of], rows.take(at)[of])
             told = shared.at(at)
             outside = ~inside
             cut = bool(outside.any())
@@ -170,16 +170,18 @@ class Cells:
         warped: Sequence[NDArray[np.uint8]],
         classes: NDArray[np.intp],
         at: NDArray[np.intp],
-        of: NDArray[np.intp],
+        rows: NDArray[np.intp],
     ) -> NDArray[np.float32]:
-        """(N, s, s, `CLASS_CHANNELS`) float32."""
-        places = at[of] + (classes * self._flat.shape[1])[:, None, None]
+        """(N, s, s, `CLASS_CHANNELS`) float32, of pairs of these classes at these pixels."""
+        places = at + (classes * self._flat.shape[1])[:, None, None]
+        if votes:
+            rows = rows + (classes * votes[0].shape[1])[:, None, None]
         seen = np.empty((*places.shape, CLASS_CHANNELS), np.float32)
         fused = self._flat.reshape(-1).take(places)
         seen[..., 0] = fused
         for side in range(2):
             if side < len(votes):
-                seen[..., 1 + side] = votes[side].take(places)
+                seen[..., 1 + side] = votes[side].take(rows)
                 np.multiply(warped[side], np.float32(1 / 255), out=seen[..., 3 + side])
             else:  # A side that is missing says what all say.
                 seen[..., 1 + side] = seen[..., 3 + side] = fused

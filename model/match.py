@@ -114,13 +114,29 @@ class Votes:
 
     def probabilities(self, side: int | None = None) -> NDArray[np.float32]:
         """One side's votes, or all, as (K, H, W) float32 probabilities."""
-        counts = self.counts.sum(axis=0) if side is None else self.counts[side]
-        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), _TINY)
-        out = np.empty((counts.shape[1], *self.settled.shape), np.float32)
+        shares = self._shares(side)
+        out = np.empty((shares.shape[1], *self.settled.shape), np.float32)
         for label, plane in enumerate(out):
             np.equal(self.settled, label, out=plane, casting="unsafe")
             plane.reshape(-1)[self.places] = shares[:, label]
         return out
+
+    def rows(self) -> NDArray[np.intp]:
+        """(H·W,) for each pixel its column of a `table`."""
+        rows = self.settled.ravel().astype(np.intp) + len(self.places)
+        rows[self.places] = np.arange(len(self.places))
+        return rows
+
+    def table(self, side: int) -> NDArray[np.float32]:
+        """One side's votes without repetition: (K, N + K) float32, the contested pixels first,
+        then one for each class that pixels are settled on."""
+        shares = self._shares(side)
+        return np.concatenate([shares.T, np.eye(shares.shape[1], dtype=np.float32)], axis=1)
+
+    def _shares(self, side: int | None) -> NDArray[np.float32]:
+        counts = self.counts.sum(axis=0) if side is None else self.counts[side]
+        shares: NDArray[np.float32] = counts / np.maximum(counts.sum(axis=1, keepdims=True), _TINY)
+        return shares
 
 
 def match(

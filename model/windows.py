@@ -38,8 +38,11 @@ PRESENT = 0.02
 """A class is looked at where its probability exceeds this somewhere in the window."""
 
 _LAB_SCALE = np.array([100 / 255 / 20, 1 / 20, 1 / 20], np.float32)
+_SCALED = (np.arange(256, dtype=np.float32)[:, None] * _LAB_SCALE)[:, None]
 _SURROUNDINGS = 6.0
 _FAINT = 1e-4
+_FAR = _SIDE + int(4 * _SURROUNDINGS)
+"""Pixels from a contested one to where no window and no window's surroundings reach."""
 
 
 @dataclass(frozen=True)
@@ -133,10 +136,7 @@ class Shared:
             weight = np.zeros(size, np.float32)
             weight[clues.votes.places] = np.log10(total + np.float32(_FAINT)) / 4
             self._weights.append(weight)
-        colours = clues.lab.astype(np.float32)
-        colours *= _LAB_SCALE
-        colours -= np.asarray(cv2.GaussianBlur(colours, (0, 0), _SURROUNDINGS), np.float32)
-        self._colours = colours.reshape(size, 3)
+        self._colours = _against_surroundings(clues.lab, clues.votes.places).reshape(size, 3)
 
     def at(self, places: NDArray[np.intp]) -> NDArray[np.float32]:
         """Look at places, indices into the flat frame: (…, `SHARED_CHANNELS`) float32."""
@@ -153,6 +153,22 @@ class Shared:
         out[..., 11] = self._heard
         out[..., 12] = self._contested.take(places)
         return out
+
+
+def _against_surroundings(lab: NDArray[np.uint8], places: NDArray[np.intp]) -> NDArray[np.float32]:
+    """How colours differ from their surroundings, (H, W, 3) float32; 0 far from all places."""
+    height, width = lab.shape[:2]
+    out = np.zeros((height, width, 3), np.float32)
+    if places.size:
+        y, x = np.divmod(places, width)
+        box = (
+            slice(max(0, int(y.min()) - _FAR), int(y.max()) + _FAR + 1),
+            slice(max(0, int(x.min()) - _FAR), int(x.max()) + _FAR + 1),
+        )
+        scaled = np.asarray(cv2.LUT(np.ascontiguousarray(lab[box]), _SCALED), np.float32)
+        blurred = np.asarray(cv2.GaussianBlur(scaled, (0, 0), _SURROUNDINGS), np.float32)
+        np.subtract(scaled, blurred, out=out[box])
+    return out
 
 
 def _squares(contested: NDArray[np.bool_]) -> Iterator[tuple[slice, slice]]:

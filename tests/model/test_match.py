@@ -102,6 +102,14 @@ def test_where_nothing_is_contested_the_class_is_certain():
     np.testing.assert_array_equal(out[2], 1)
 
 
+def test_a_table_of_votes_holds_the_probabilities_of_each_side():
+    sources = [[_source(_mask(30), (1, 0), 0.7)], [_source(_mask(26, label=2), confidence=0.4)]]
+    votes = vote(_image(_mask(30)), sources, 3, MatchSettings())
+    rows = votes.rows().reshape(HEIGHT, WIDTH)
+    for side in range(2):
+        np.testing.assert_array_equal(votes.table(side)[:, rows], votes.probabilities(side))
+
+
 def test_one_class_and_a_tiny_image():
     mask = np.zeros((1, 3), np.uint8)
     image = np.zeros((1, 3, 3), np.uint8)
