@@ -29,7 +29,7 @@ class _Convolution(nn.Sequential):
 
 
 class _Residual(nn.Module):
-    """Two 3 × 3 convolutions around which the input is added."""
+    """Two 3 × 3 convolutions around which the input is added, in float32."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class _Residual(nn.Module):
         self.norm = nn.GroupNorm(channels // _GROUP, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(x + self.norm(self.second(self.first(x))))
+        return torch.relu(x.float() + self.norm(self.second(self.first(x))))
 
 
 class _Context(nn.Module):
@@ -70,7 +70,10 @@ class _Fuse(nn.Module):
 class Compact(Segmenter):
     """Encoder and decoder at strides 2, 4, 8 and 16 with the places of pixels as input.
 
-    Besides colour it sees where in the image a pixel is: within one clip, that tells a lot.
+    Besides colour it sees where in the image a pixel is: within one clip, that tells a lot. Where
+    it runs in bfloat16 (`model.devices.precision`), stride 2 and what residuals add up stay
+    float32: bfloat16 has fewer numbers between −1 and 1 than an image has columns, and there is
+    little to win in so few channels.
 
     Args:
         num_classes: K.
@@ -119,12 +122,13 @@ class Compact(Segmenter):
         return self._decode(maps, images.shape[2:]), _together(maps)
 
     def _decode(self, maps: list[Tensor], size: torch.Size) -> Tensor:
-        *finer, deepest = maps
+        finest, *finer, deepest = maps
+        *fuses, last = self.fuses
         x = self.context(deepest)
-        for fuse, skip in zip(self.fuses, reversed(finer), strict=True):
+        for fuse, skip in zip(fuses, reversed(finer), strict=True):
             x = fuse(x, skip)
-        with torch.autocast(x.device.type, enabled=False):  # Scores are not rounded.
-            scores = self.head(x.float()).contiguous()
+        with torch.autocast(x.device.type, enabled=False):
+            scores = self.head(last(x.float(), finest)).contiguous()
             return _resize(scores, size)
 
     def _encode(self, images: Tensor) -> list[Tensor]:
@@ -133,7 +137,8 @@ class Compact(Segmenter):
         x = torch.linspace(-1, 1, width, device=images.device, dtype=images.dtype)
         places = torch.stack(torch.meshgrid(y, x, indexing="ij")).expand(batch, -1, -1, -1)
         inputs = torch.cat([(images - 0.45) * 4.0, places], dim=1)
-        maps = [self.stem(inputs.contiguous(memory_format=torch.channels_last))]
+        with torch.autocast(images.device.type, enabled=False):
+            maps = [self.stem(inputs.contiguous(memory_format=torch.channels_last))]
         for stage in self.stages:
             maps.append(stage(maps[-1]))
         return maps

@@ -23,6 +23,21 @@ def test_a_processor_gets_bfloat16_where_it_has_units_for_it(
         assert (torch.rand(4, 4) @ torch.rand(4, 4)).dtype == kind
 
 
+def test_in_bfloat16_the_finest_maps_and_sums_stay_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "has_amx", lambda: True)
+    network = build("compact", 3)
+    kinds: dict[str, torch.dtype] = {}
+    for name in ("stem", "stages.0.0", "stages.1.1", "stages.2.2.second", "fuses.0", "fuses.2"):
+        network.get_submodule(name).register_forward_hook(
+            lambda _, __, out, name=name: kinds.update({name: out.dtype})
+        )
+    with precision(torch.device("cpu")):
+        network.logits(torch.rand(1, 3, 32, 32))
+    exact = {name for name, kind in kinds.items() if kind == torch.float32}
+    assert exact == {"stem", "stages.1.1", "fuses.2"}
+    assert {kind for name, kind in kinds.items() if name not in exact} == {torch.bfloat16}
+
+
 def test_bfloat16_says_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores stay float32, and probabilities are those of float32 within a few hundredths."""
     torch.manual_seed(0)
