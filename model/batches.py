@@ -285,8 +285,7 @@ class ClipBatches:
         """Return the frames beside a batch's; None in a clip of one.
 
         Of the two beside a frame it is the one nearer to a labelled frame, which networks know
-        better. Their colours come from a chance apart: drawing neighbours changes nothing about
-        the batches to come.
+        better. They are shown in their own colours, as they will be in the end.
         """
         if len(self._source) < 2:
             return None
@@ -294,7 +293,7 @@ class ClipBatches:
         for index, motion in zip(batch.indices, batch.motions, strict=True):
             beside = self._nearer(index)
             there, back = self._flow_between(index, beside)
-            images.append(self._shown(beside, motion, self._aside))
+            images.append(to_tensor(motion.picture(self.frame(beside))))
             flows.append(torch.from_numpy(motion.flow(there)))
             seen.append(_seen(there, back, motion))
         return Neighbours(torch.stack(images), torch.stack(flows), torch.stack(seen))
@@ -315,8 +314,8 @@ class ClipBatches:
         """Draw two consecutive frames, with the flow between them; None in a clip of one.
 
         Both are changed at random as in `batch`: alike in place, so that the flow still fits, and
-        each in colour for itself, so that to be consistent is also not to go by the light. Chance
-        is that of `neighbours`.
+        each in colour for itself, so that to be consistent is also not to go by the light. Their
+        chance is apart: drawing pairs changes nothing about the batches to come.
         """
         if len(self._source) < 2:
             return None

@@ -16,6 +16,7 @@ __all__ = [
     "bootstrapped_cross_entropy",
     "cross_entropy",
     "dice",
+    "flicker",
     "flow_consistency",
     "temporal_overlap",
     "warp",
@@ -204,18 +205,18 @@ def temporal_overlap(
     rely: float = 0.5,
     stride: int = 1,
 ) -> Tensor:
-    """One less the soft IoU of predictions and those of the frame beside, along the flow.
+    """How far predictions are from overlapping with those of the frame beside, along the flow.
 
     What TC (`metrics.TemporalConsistency`) counts of masks, here of probabilities, class by class,
 
-        L = 1 − mean_k (Σ p_k o_k + 1) / (Σ (p_k + o_k − p_k o_k) + 1),
+        L = mean_k (1 − J_k)²,  J_k = (Σ p_k o_k + 1) / (Σ (p_k + o_k − p_k o_k) + 1),
         o(x) = r τ(x) e_y(x) + (1 − r τ(x)) p_u(x + w_{t→u}(x)),
 
     sums over the pixels of all frames that pass the forward-backward check. By the difference of
     pixels (`flow_consistency`) thin things fade, as they hardly ever overlap with themselves a
     frame later; by the overlap each class counts alike, however small, and is drawn to where it
-    was or is labelled. Classes of fewer than 10 such pixels in o are left out. No gradient reaches
-    o.
+    was or is labelled. It is squared, as a class that overlaps well only loses by being made
+    surer. Classes of fewer than 10 such pixels in o are left out. No gradient reaches o.
 
     Args:
         logits: (B, K, H, W), of the frames t that are to learn.
@@ -231,17 +232,86 @@ def temporal_overlap(
         A scalar, 0 (all agree, and are sure) to 1; 0 where no class is left.
     """
     own = logits[:, :, ::stride, ::stride].softmax(dim=1)
-    counts = seen[:, None, ::stride, ::stride].to(own.dtype)
     with torch.no_grad():
-        told = beside[:, :, ::stride, ::stride].softmax(dim=1)
-        other = warp(told, flow[:, ::stride, ::stride] / stride)
+        other = _told(beside, flow, stride)
         labels, trust = (each[:, ::stride, ::stride] for each in known)
         share = (rely * trust * (labels != IGNORE))[:, None]
-        classes = logits.shape[1]
-        onehot = F.one_hot(labels.clamp(max=classes - 1), classes).permute(0, 3, 1, 2)
-        other = share * onehot + (1 - share) * other
-        there = ((other * counts).sum(dim=(0, 2, 3)) > _LEAST).to(own.dtype)
+        other = share * _one_hot(labels, logits.shape[1]) + (1 - share) * other
+    apart, there = _apart(own, other, seen[:, ::stride, ::stride])
+    return (apart.square() * there).sum() / there.sum().clamp(min=1.0)
+
+
+def flicker(
+    logits: Tensor, beside: Tensor, flow: Tensor, seen: Tensor, *, stride: int = 1
+) -> Tensor:
+    """How much of what is said in a frame is not said in the frame beside, along the flow.
+
+    As `temporal_overlap`, mean_k (1 − J_k) with o = p_u alone, but nothing is asked of a pixel
+    that keeps its class: it counts as sure. That is TC, with a slope where classes change. Where a
+    clip is steady already, sureness is all that an overlap of probabilities would still win.
+
+    A pixel keeps its class where any of the four pixels around the flow's end has it, as in TC.
+
+    Args:
+        logits: (B, K, H, W), of the frames t that are to learn.
+        beside: (B, K, H, W) logits of the frames u beside them; no gradient reaches these.
+        flow: (B, H, W, 2) from t to u, in pixels.
+        seen: (B, H, W) bool, pixels of t whose flow passes the check.
+        stride: Every so many pixels one counts, each way.
+
+    Returns:
+        A scalar, 0 (no pixel changes its class) to 1.
+    """
+    own = logits[:, :, ::stride, ::stride].softmax(dim=1)
+    with torch.no_grad():
+        said = own.argmax(dim=1)
+        keeps = _found(said, beside.argmax(dim=1), flow, stride)[:, None]
+        sure = _one_hot(said, logits.shape[1]).to(own.dtype)
+        other = torch.where(keeps, sure, _told(beside, flow, stride))
+    apart, there = _apart(torch.where(keeps, sure, own), other, seen[:, ::stride, ::stride])
+    return (apart * there).sum() / there.sum().clamp(min=1.0)
+
+
+def _told(beside: Tensor, flow: Tensor, stride: int) -> Tensor:
+    """Probabilities of the frame beside at the ends of the flow, on every `stride`-th pixel."""
+    told = beside[:, :, ::stride, ::stride].softmax(dim=1)
+    return warp(told, flow[:, ::stride, ::stride] / stride)
+
+
+def _found(said: Tensor, beside: Tensor, flow: Tensor, stride: int) -> Tensor:
+    """Where the flow from every `stride`-th pixel ends beside a pixel of the class `said` there.
+
+    Args:
+        said: (B, h, w) int64, the classes of every `stride`-th pixel.
+        beside: (B, H, W) int64, those of the frame beside.
+        flow: (B, H, W, 2), in pixels.
+        stride: As above.
+
+    Returns:
+        (B, h, w) bool.
+    """
+    height, width = beside.shape[1:]
+    y = torch.arange(0, height, stride, device=flow.device, dtype=flow.dtype)
+    x = torch.arange(0, width, stride, device=flow.device, dtype=flow.dtype)
+    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+    columns, rows = (grid + flow[:, ::stride, ::stride]).unbind(dim=-1)
+    columns, rows = columns.clamp(0, width - 1), rows.clamp(0, height - 1)
+    found = torch.zeros_like(said, dtype=torch.bool)
+    for row in (rows.floor(), rows.ceil()):
+        for column in (columns.floor(), columns.ceil()):
+            place = (row * width + column).long().flatten(1)
+            found |= beside.flatten(1).gather(1, place).view_as(said) == said
+    return found
+
+
+def _one_hot(labels: Tensor, classes: int) -> Tensor:
+    return F.one_hot(labels.clamp(max=classes - 1), classes).permute(0, 3, 1, 2)
+
+
+def _apart(own: Tensor, other: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """One less the soft IoU of each class, (K,), and 1 where there is enough of it, else 0."""
+    counts = seen[:, None].to(own.dtype)
+    there = ((other * counts).sum(dim=(0, 2, 3)) > _LEAST).to(own.dtype)
     overlap = (own * other * counts).sum(dim=(0, 2, 3))
     union = ((own + other) * counts).sum(dim=(0, 2, 3)) - overlap
-    apart = 1 - (overlap + 1) / (union + 1)
-    return (apart * there).sum() / there.sum().clamp(min=1.0)
+    return 1 - (overlap + 1) / (union + 1), there

@@ -2,9 +2,9 @@
 
 The loss is HVSA's (WACV 2023), L = L_supervised + λ · L_consistency. Labels carried over to other
 frames by propagation (`selftraining`) count as labels, weighed by how far they are sure. Where
-there are such, consistency is `losses.temporal_overlap` of each frame with the one beside it;
-where there are none, HVSA's own, `losses.flow_consistency` of a random pair. The labelled frames
-that a step sees are the same whatever λ is.
+there are such, consistency is `losses.temporal_overlap` and `losses.flicker` of those frames with
+the ones beside them; where there are none, HVSA's own, `losses.flow_consistency` of a random pair.
+The labelled frames that a step sees are the same whatever λ is.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from model.losses import (
     IGNORE,
     bootstrapped_cross_entropy,
     dice,
+    flicker,
     flow_consistency,
     temporal_overlap,
     weighted_cross_entropy,
@@ -37,8 +38,9 @@ _TRUSTED = 0.5
 """Labels that can be trusted less than this do not count in Dice, which knows no weights."""
 
 
-_STEADY = 0.3
-"""What `losses.temporal_overlap` counts at λ = 1, where cross-entropy counts 1."""
+_OVERLAP, _FLICKER = 0.24, 1.2
+"""What `losses.temporal_overlap` and `losses.flicker` count at λ = 1, where cross-entropy counts 1:
+the one is for what wavers much, small classes first, the other for what is nearly steady."""
 
 
 class Objective:
@@ -124,19 +126,22 @@ class Objective:
     def _steady(self, logits: Logits, scores: Tensor, batch: Batch) -> Tensor | None:
         """Consistency with the frames beside the batch's, which teach and do not learn.
 
-        It is about what will be said in the end: scores as `generosity` lowers them.
+        It is about what will be said in the end: scores as `generosity` lowers them. Frames that
+        people labelled are left out: what is to be said there is known.
         """
-        beside = self._batches.neighbours(batch)
+        told = [i for i, index in enumerate(batch.indices) if index not in self._batches.labelled]
+        learning = batch.of(told)
+        beside = self._batches.neighbours(learning) if told else None
         if beside is None:
             return None
         beside = beside.to(self._device)
         with torch.no_grad():
-            told = self._scores(logits, beside.images)
+            other = self._scores(logits, beside.images)
         off = self._off[:, None, None]
-        known = (batch.labels, batch.weights)
-        return _STEADY * temporal_overlap(
-            scores - off, told - off, beside.flow, beside.seen, known, stride=2
-        )
+        along = (scores[told] - off, other - off, beside.flow, beside.seen)
+        overlap = temporal_overlap(*along, (learning.labels, learning.weights), stride=2)
+        agreed = _OVERLAP * overlap + _FLICKER * flicker(*along, stride=2)
+        return len(told) / len(batch.indices) * agreed
 
     def _with_pair(self, logits: Logits, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Scores of images, and the flow consistency of a pair that goes with them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -37,6 +38,16 @@ class Batch:
             images=self.images.to(device),
             labels=self.labels.to(device),
             weights=self.weights.to(device),
+        )
+
+    def of(self, places: Sequence[int]) -> Batch:
+        """Return some of the frames, by their places in the batch."""
+        return Batch(
+            self.images[places],
+            self.labels[places],
+            self.weights[places],
+            tuple(self.indices[place] for place in places),
+            tuple(self.motions[place] for place in places),
         )
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from benchmarks import consistency
-from benchmarks.consistency import open_small, score
+from benchmarks.consistency import Kept, Run, open_small, score, table, train
 from model.networks import Segmenter
 
 
@@ -49,3 +51,34 @@ def test_what_is_right_and_steady_scores_higher(clip: consistency.Small) -> None
     assert right[1] > 0.9
     assert wrong[0] < 0.8
     assert wrong[1] < right[1]
+
+
+def test_a_training_says_how_many_steps_there_was_time_for(clip: consistency.Small) -> None:
+    run = train(clip, 0.0, seed=0, weight=1.0, step=30)
+    assert run.steps == 1
+    assert 0 < run.miou < 1
+
+
+def test_the_table_compares_the_means_of_clips_that_are_done() -> None:
+    runs = {
+        ("a", 0, 0.0): Run(0.5, 0.8, 10),
+        ("a", 1, 0.0): Run(0.7, 0.9, 10),
+        ("a", 0, 1.0): Run(0.6, 0.9, 8),
+        ("a", 1, 1.0): Run(0.6, 0.88, 8),
+        ("b", 0, 0.0): Run(0.5, 0.8, 10),
+    }
+    rows = table(runs, ["a", "b"], 2).splitlines()
+    assert rows[2:] == [
+        "| `a` | 0.6000 / 0.85000 | 0.6000 / 0.89000 | +0.0000 / +0.04000 | 1 of 2 | 10, 8 |",
+        "| mean | 0.6000 / 0.85000 | 0.6000 / 0.89000 | +0.0000 / +0.04000 | 1 of 1 clips"
+        " | 10, 8 |",
+    ]
+
+
+def test_trainings_are_kept_by_what_they_were_about(tmp_path: Path) -> None:
+    path, run = tmp_path / "kept.jsonl", Run(0.5, 0.25, 144)
+    Kept(path).note(run, "a", 0, 1.0)
+    again = Kept(path)
+    assert again.take("a", 0, 1.0) == run
+    assert again.take("a", 0, 0.0) is None
+    assert Kept(None).take("a", 0, 1.0) is None

@@ -10,6 +10,7 @@ from model.losses import (
     bootstrapped_cross_entropy,
     cross_entropy,
     dice,
+    flicker,
     flow_consistency,
     temporal_overlap,
     warp,
@@ -299,7 +300,8 @@ class TestTemporalOverlap:
                 union += p[:, y, x] + told - p[:, y, x] * told
                 areas += told
         assert bool((areas > 10).all())
-        assert float(loss) == pytest.approx(float((1 - (overlap + 1) / (union + 1)).mean()))
+        apart = 1 - (overlap + 1) / (union + 1)
+        assert float(loss) == pytest.approx(float(apart.square().mean()))
 
     @pytest.mark.parametrize("stride", [1, 2])
     def test_what_moves_with_the_flow_overlaps(self, stride: int) -> None:
@@ -314,11 +316,11 @@ class TestTemporalOverlap:
         assert stays > 0.5
 
     def test_small_classes_count_like_large_ones(self) -> None:
-        """Of a sixth of the frame half flickers: that class's share, a half, counts in full."""
+        """Of a sixth of the frame half flickers: that class's share counts in full, squared."""
         still, seen = torch.zeros(1, 6, 12, 2), torch.ones(1, 6, 12, dtype=torch.bool)
         loss = temporal_overlap(self._thin(4), self._thin(5), still, seen, self._no_labels())
         background, thing = 1 - (54 + 1) / (66 + 1), 1 - (6 + 1) / (18 + 1)
-        assert float(loss) == pytest.approx((background + thing) / 2, abs=1e-4)
+        assert float(loss) == pytest.approx((background**2 + thing**2) / 2, abs=1e-4)
 
     def test_draws_to_what_was_there_and_to_what_is_labelled(self) -> None:
         """Where nothing is known, the frame beside decides; labels do as far as trusted."""
@@ -350,6 +352,66 @@ class TestTemporalOverlap:
         own, other, flow, seen = self._views()
         own = own.requires_grad_()
         loss = temporal_overlap(own, other, flow, torch.zeros_like(seen), self._no_labels())
+        loss.backward()
+        assert float(loss.detach()) == 0.0
+        assert own.grad is not None
+        assert not own.grad.any()
+
+
+class TestFlicker:
+    """Frames of 8 × 16: class 1 in some columns, class 0 elsewhere."""
+
+    _SEEN = torch.ones(1, 8, 16, dtype=torch.bool)
+
+    def _bar(self, start: int, stop: int, sure: float = 3.0) -> Tensor:
+        logits = torch.zeros(1, 2, 8, 16)
+        logits[:, 0] = sure
+        logits[..., start:stop] = logits[..., start:stop].flip(1)
+        return logits
+
+    def _flow(self, x: float) -> Tensor:
+        flow = torch.zeros(1, 8, 16, 2)
+        flow[..., 0] = x
+        return flow
+
+    @pytest.mark.parametrize("stride", [1, 2])
+    @pytest.mark.parametrize("move", [0.0, 2.0, 2.4, 3.0])
+    def test_what_keeps_its_class_is_asked_nothing(self, stride: int, move: float) -> None:
+        """A pixel around the flow's end is enough, however unsure all are."""
+        own = self._bar(4, 8, 0.1).requires_grad_()
+        beside = self._bar(4 + int(move), 8 + math.ceil(move), 0.2)
+        seen = self._SEEN.clone()
+        seen[..., 13:] = False
+        loss = flicker(own, beside, self._flow(move), seen, stride=stride)
+        loss.backward()
+        assert float(loss.detach()) == pytest.approx(0.0, abs=1e-6)
+        assert own.grad is not None
+        assert not own.grad.any()
+
+    def test_is_the_formula_where_classes_change(self) -> None:
+        """Column 8 is said to be class 1 with p; beside it is class 0, and class 1 with q."""
+        own, beside = self._bar(4, 9), self._bar(4, 8)
+        loss = flicker(own, beside, self._flow(0.0), self._SEEN)
+        p, q = float(torch.tensor(3.0).sigmoid()), float(torch.tensor(-3.0).sigmoid())
+        first = (88 + 8 * (1 - p) * (1 - q), 88 + 8 * (1 - p * q))
+        second = (32 + 8 * p * q, 32 + 8 * (p + q - p * q))
+        apart = [1 - (overlap + 1) / (union + 1) for overlap, union in (first, second)]
+        assert float(loss) == pytest.approx(sum(apart) / 2, abs=1e-5)
+
+    def test_draws_to_the_frame_beside_and_teaches_it_nothing(self) -> None:
+        own, beside = self._bar(4, 9).requires_grad_(), self._bar(4, 8).requires_grad_()
+        flicker(own, beside, self._flow(0.0), self._SEEN).backward()
+        assert beside.grad is None
+        assert own.grad is not None
+        pull = -own.grad[0, 1].sum(dim=0)
+        assert pull[8] < 0
+        assert not pull[:8].any()
+        assert not pull[9:].any()
+
+    def test_nothing_in_sight_is_zero_and_can_be_differentiated(self) -> None:
+        own = self._bar(4, 9).requires_grad_()
+        nothing = torch.zeros_like(self._SEEN)
+        loss = flicker(own, self._bar(0, 3), self._flow(0.0), nothing)
         loss.backward()
         assert float(loss.detach()) == 0.0
         assert own.grad is not None

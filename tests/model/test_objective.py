@@ -48,28 +48,40 @@ def _objective(carried: bool = True, **changes: Any) -> Objective:
     return Objective(batches, 3, settings, torch.device("cpu"))
 
 
-@pytest.mark.parametrize(("carried", "images"), [(True, [2, 2]), (False, [4])])
-def test_consistency_looks_at_two_frames_more(carried: bool, images: list[int]) -> None:
-    objective, network = _objective(carried), _Network()
-    objective.losses(network, 0.0)
-    assert [len(shown) for shown in network.shown] == images
+def _steps(objective: Objective, count: int = 6) -> list[list[torch.Tensor]]:
+    """What each step shows the network."""
+    steps = []
+    for _ in range(count):
+        network = _Network()
+        objective.losses(network, 0.0)
+        steps.append(network.shown)
+    return steps
+
+
+def test_consistency_looks_at_the_frames_beside_those_that_nobody_labelled() -> None:
+    batches = _objective()._batches
+    drawn = [batches.batch(_SETTINGS.batch, _SETTINGS.self_training).indices for _ in range(6)]
+    beside = [sum(index not in (0, 6, 11) for index in indices) for indices in drawn]
+    assert set(beside) >= {0, 2}
+    looked_at = [[len(images) for images in shown] for shown in _steps(_objective())]
+    assert looked_at == [[2, count] if count else [2] for count in beside]
+
+
+def test_where_no_labels_were_carried_consistency_looks_at_a_pair() -> None:
+    assert [[len(images) for images in shown] for shown in _steps(_objective(False))] == [[4]] * 6
 
 
 @pytest.mark.parametrize("carried", [True, False])
 def test_the_labelled_frames_are_the_same_whatever_the_weight(carried: bool) -> None:
-    networks = [_Network(), _Network()]
-    for weight, network in zip((0.0, 1.0), networks, strict=True):
-        objective = _objective(carried, consistency=weight)
-        for _ in range(4):
-            objective.losses(network, 0.0)
-    plain, steady = networks
-    batches = steady.shown[::2] if carried else steady.shown
-    assert len(batches) == len(plain.shown) == 4
-    assert all(torch.equal(a, b[:2]) for a, b in zip(plain.shown, batches, strict=True))
+    plain, steady = (
+        [shown[0][:2] for shown in _steps(_objective(carried, consistency=weight))]
+        for weight in (0.0, 1.0)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(plain, steady, strict=True))
 
 
 def test_consistency_waits_for_its_share_of_the_training() -> None:
-    objective = _objective(consistency_from=0.5)
+    objective = _objective(carried=False, consistency_from=0.5)
     named = [set(objective.losses(_Network(), done)[1]) for done in (0.0, 0.49, 0.5, 1.0)]
     assert ["consistency" in names for names in named] == [False, False, True, True]
 
