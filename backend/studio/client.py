@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ __all__ = ["Studio"]
 
 _TASK_PAGE = 500
 _LABEL_PAGE = 50
+
+# By task id: when the task was changed and how many annotations it had, and these, compressed.
+_Read = dict[int, tuple[tuple[Any, ...], bytes]]
 
 
 class Studio(Projects):
@@ -27,6 +31,10 @@ class Studio(Projects):
         >>> sum(1 for task in studio.tasks(3) if task["annotations"])  # doctest: +SKIP
         12
     """
+
+    def __init__(self, url: str, api_key: str, **options: Any) -> None:
+        super().__init__(url, api_key, **options)
+        self._read: dict[int, _Read] = {}
 
     def whoami(self) -> dict[str, Any]:
         """The token's user: ``id``, ``email`` and more."""
@@ -68,16 +76,21 @@ class Studio(Projects):
         Read page by page after the last id, so that tasks which come and go meanwhile neither
         hide nor repeat others. Annotations have ``id``, ``result``, ``created_at``,
         ``updated_at``, ``was_cancelled``, ``ground_truth`` and ``completed_by`` (a user's id).
+
+        Annotations of tasks that have not changed since they were last read are not asked for
+        again: masks are large, and each label that comes makes the worker look.
         """
+        known, read = self._read.get(project_id, {}), _Read()
         last = 0
         while True:
             after = _filter("id", "greater", last)
             query = {"filters": after, "ordering": ["tasks:id"]}
             page = self._tasks(project_id, page_size=_TASK_PAGE, query=query)["tasks"]
-            annotations = self._annotations(project_id, page)
+            annotations = self._annotations(project_id, page, known, read)
             for task in page:
                 yield {**task, "annotations": annotations.get(task["id"], [])}
             if len(page) < _TASK_PAGE:
+                self._read[project_id] = read
                 return
             last = page[-1]["id"]
 
@@ -187,18 +200,30 @@ class Studio(Projects):
         return [task_id for task_id in task_ids if task_id not in there]
 
     def _annotations(
-        self, project_id: int, page: list[dict[str, Any]]
+        self, project_id: int, page: list[dict[str, Any]], known: _Read, read: _Read
     ) -> dict[int, list[dict[str, Any]]]:
-        done = [
-            task["id"]
-            for task in page
-            if task.get("total_annotations") or task.get("cancelled_annotations")
-        ]
+        """The annotations of a page's tasks, by task id; fills `read` with what `known` was."""
         found: dict[int, list[dict[str, Any]]] = {}
-        for start in range(0, len(done), _LABEL_PAGE):
-            query = {"selectedItems": {"all": False, "included": done[start : start + _LABEL_PAGE]}}
+        stamps = {}
+        for task in page:
+            counts = task.get("total_annotations"), task.get("cancelled_annotations")
+            stamp = task.get("updated_at"), *counts
+            kept = known.get(task["id"])
+            if kept is not None and kept[0] == stamp and stamp[0]:
+                read[task["id"]] = kept
+                found[task["id"]] = json.loads(zlib.decompress(kept[1]))
+            elif any(counts):
+                stamps[task["id"]] = stamp
+        wanted = list(stamps)
+        for start in range(0, len(wanted), _LABEL_PAGE):
+            some = wanted[start : start + _LABEL_PAGE]
+            query = {"selectedItems": {"all": False, "included": some}}
             answer = self._tasks(project_id, page_size=_LABEL_PAGE, query=query, fields="all")
-            found |= {task["id"]: task.get("annotations") or [] for task in answer["tasks"]}
+            for task in answer["tasks"]:
+                annotations = found[task["id"]] = task.get("annotations") or []
+                # By the stamp from before: what changed in between is read again.
+                text = json.dumps(annotations).encode()
+                read[task["id"]] = stamps[task["id"]], zlib.compress(text, 1)
         return found
 
     def _tasks(

@@ -253,6 +253,49 @@ class TestPredictions:
         assert script.asked == []
 
 
+class TestTasks:
+    @staticmethod
+    def row(number: int, at: str, total: int, **more: Any) -> dict[str, Any]:
+        counts = {"total_annotations": total, "cancelled_annotations": 0}
+        return {"id": number, "data": {}, "updated_at": at, **counts, **more}
+
+    def test_annotations_that_have_not_changed_are_read_once(
+        self, script: Script, studio: Studio
+    ) -> None:
+        first = [{"id": 3, "result": [{"id": "ä"}]}]
+        second = [{"id": 4, "result": []}]
+
+        def look(*rows: dict[str, Any]) -> dict[int, Any]:
+            script.then(200, {"tasks": list(rows)})
+            return {task["id"]: task["annotations"] for task in studio.tasks(7)}
+
+        script.then(200, {"tasks": [self.row(1, "10:00", 1), self.row(2, "10:01", 0)]})
+        script.then(200, {"tasks": [self.row(1, "10:00", 1, annotations=first)]})
+        assert {t["id"]: t["annotations"] for t in studio.tasks(7)} == {1: first, 2: []}
+        assert len(script.asked) == 2
+        # Nothing has changed: no masks are sent.
+        assert look(self.row(1, "10:00", 1), self.row(2, "10:01", 0)) == {1: first, 2: []}
+        assert len(script.asked) == 3
+        # One is changed, another is new; then one is deleted.
+        script.then(200, {"tasks": [self.row(1, "10:05", 1), self.row(2, "10:06", 1)]})
+        changed = [self.row(1, "10:05", 1, annotations=second)]
+        changed += [self.row(2, "10:06", 1, annotations=first)]
+        script.then(200, {"tasks": changed})
+        assert {t["id"]: t["annotations"] for t in studio.tasks(7)} == {1: second, 2: first}
+        assert look(self.row(1, "10:05", 0), self.row(2, "10:06", 1)) == {1: [], 2: first}
+        assert len(script.asked) == 6
+
+    def test_what_changes_while_it_is_read_is_read_again(
+        self, script: Script, studio: Studio
+    ) -> None:
+        for at, details in (("10:00", [{"id": 1}]), ("10:02", [{"id": 1, "new": True}])):
+            script.then(200, {"tasks": [self.row(1, at, 1)]})
+            # The details are of a moment later.
+            script.then(200, {"tasks": [self.row(1, "10:02", 1, annotations=details)]})
+            assert [task["annotations"] for task in studio.tasks(7)] == [details]
+        assert len(script.asked) == 4
+
+
 class TestTab:
     def test_a_tab_without_settings_does_no_harm(self, script: Script, studio: Studio) -> None:
         ranked = {"id": 5, "data": {"ordering": ["tasks:predictions_score"]}}
