@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 __all__ = ["label_digest", "regions_of", "submitted_annotations"]
+
+_TIME = re.compile(
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(?:Z|([+-]\d\d):?(\d\d))?$", re.ASCII
+)
 
 # What of a region makes a label: not its id, its score or where it came from.
 _SAYS = (
@@ -36,11 +42,26 @@ def submitted_annotations(task: Mapping[str, Any]) -> list[dict[str, Any]]:
         if isinstance(annotation, dict) and not annotation.get("was_cancelled")
     ]
 
-    def order(annotation: dict[str, Any]) -> tuple[bool, str, int]:
-        when = annotation.get("updated_at") or annotation.get("created_at") or ""
-        return bool(annotation.get("ground_truth")), str(when), int(annotation.get("id") or 0)
+    def order(annotation: dict[str, Any]) -> tuple[bool, float, int]:
+        when = annotation.get("updated_at") or annotation.get("created_at")
+        return bool(annotation.get("ground_truth")), _moment(when), int(annotation.get("id") or 0)
 
     return sorted(submitted, key=order)
+
+
+def _moment(text: Any) -> float:
+    """Seconds since the epoch. As texts, moments with and without fractions of a second, or of two
+    time zones (summer and winter), would not be in order."""
+    found = _TIME.match(text) if isinstance(text, str) else None
+    if found is None:
+        return 0.0
+    second, fraction, hours, minutes = found.groups()
+    try:
+        moment = datetime.strptime(second, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
+    except ValueError:
+        return 0.0
+    east = int(hours or 0) * 3600 + int(f"{(hours or '+')[0]}{minutes or 0}") * 60
+    return moment.timestamp() - east + float(f"0.{fraction or 0}")
 
 
 def regions_of(annotation: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -28,6 +28,22 @@ def test_which_annotations_are_the_label_and_which_counts_most(annotations, expe
     assert [annotation["id"] for annotation in submitted] == expected
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("2026-10-25T00:30:00Z", "2026-10-25T00:30:00.5Z"),
+        ("2026-10-25T00:30:00.25Z", "2026-10-25T00:30:00.250001Z"),
+        ("2026-10-25T02:30:00+02:00", "2026-10-25T02:10:00+01:00"),  # summer ends
+        ("2026-10-24T20:40:00-03:30", "2026-10-25T00:10:01+0000"),
+        (None, "2026-10-25T00:00:00Z"),
+        ("2026-99-99T00:00:00Z", "1971-01-01T00:00:00"),
+    ],
+)
+def test_of_two_annotations_the_later_one_counts_however_its_time_is_written(first, second) -> None:
+    both = [annotation(1, updated_at=second), annotation(2, updated_at=first)]
+    assert [each["id"] for each in submitted_annotations({"annotations": both})] == [2, 1]
+
+
 def test_drafts_are_no_labels() -> None:
     assert submitted_annotations({"id": 1, "annotations": [], "drafts": [{"result": []}]}) == []
 
