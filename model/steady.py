@@ -33,8 +33,9 @@ from model.warp import identity_map, sample
 
 __all__ = ["steadied"]
 
-_SURE = 0.995
-"""A pixel is left alone where the frame and its neighbours name one class with at least this."""
+_SURE = 0.9
+"""A pixel is left alone where the frame and its neighbours name one class with at least this: an
+average would name it as well."""
 
 _UNSURE = 255
 """Stands for no class in a map of classes; there are fewer of them."""
