@@ -153,10 +153,14 @@ class ClipWork:
                     confidences[result.index, index] = value
                 rows.append(summary.feature)
                 if parts is not None:
+                    # The very array that the network was asked about: it is not asked again.
+                    image = result.image
+                    if image is None:
+                        image = self.source.read(result.index)
                     parts.describe(
                         result.index,
                         uncertainty=uncertainty_map(result),
-                        features=self._annotator.feature_map(self.source.read(result.index)),
+                        features=self._annotator.feature_map(image),
                         mask=result.mask,
                         label=labels.get(result.index),
                     )

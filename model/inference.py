@@ -66,7 +66,9 @@ class NetworkEvidence:
                 return features
         prepared = self._prepare(image)
         with precision(self._device):
-            return _array(self._network.features(prepared))
+            features = _array(self._network.features(prepared))
+        self._last.append((image, features))
+        return features
 
     def _prepare(self, image: NDArray[np.uint8]) -> torch.Tensor:
         self._network.eval()

@@ -69,6 +69,15 @@ def test_asking_for_probabilities_gives_the_features_too(
     assert asked == [1]
 
 
+def test_features_are_worked_out_once(network: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    evidence, image = NetworkEvidence(network, max_pixels=10**6), MovingClip().read(0)
+    first = evidence.feature_map(image)
+    monkeypatch.setattr(network, "features", None)
+    assert evidence.feature_map(image) is first
+    with pytest.raises(TypeError, match="not callable"):
+        evidence.feature_map(image.copy())
+
+
 def test_features_of_the_last_two_frames_are_there(
     network: Segmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
