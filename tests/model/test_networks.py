@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from model.devices import precision
 from model.networks import (
     NETWORKS,
     NetworkError,
@@ -25,6 +26,20 @@ class TestCompact(NetworkContract):
 
     def test_one_pixel_is_an_image(self, network: Segmenter) -> None:
         assert network.eval().logits(torch.rand(1, 3, 1, 1)).shape == (1, 3, 1, 1)
+
+    @pytest.mark.parametrize("size", [(33, 1), (48, 3), (48, 5), (48, 8), (200, 16)])
+    def test_narrow_images_have_the_same_scores_whatever_lies_in_memory(
+        self, network: Segmenter, size: tuple[int, int]
+    ) -> None:
+        """In bfloat16 they had not, on processors that have it."""
+        images = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad(), precision(torch.device("cpu")):
+            expected = network.logits(images)
+            for _ in range(10):
+                for count in (400, 2000, 20_000):
+                    torch.full((count,), float("nan"), dtype=torch.bfloat16)
+                assert torch.equal(network.logits(images), expected)
+        assert torch.isfinite(expected).all()
 
     @pytest.mark.parametrize("widths", [(8, 16, 24), (8, 16, 24, 30), (0, 8, 8, 8)])
     def test_refuses_widths_that_do_not_fit(self, widths: Sequence[int]) -> None:
