@@ -8,9 +8,9 @@ labelled since it was last trained judge it before it learns them.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
-__all__ = ["judges"]
+__all__ = ["frames_named", "judges"]
 
 
 def judges(
@@ -50,3 +50,10 @@ def judges(
     while sum(spans[key] for key in fit) > frames:
         fit.remove(max(fit, key=lambda key: spans[key]))
     return tuple(fit)
+
+
+def frames_named(indices: Sequence[int]) -> str:
+    """Name frames for people: "frame 3", "frames 3, 6 and 9"."""
+    if len(indices) == 1:
+        return f"frame {indices[0]}"
+    return f"frames {', '.join(map(str, indices[:-1]))} and {indices[-1]}"

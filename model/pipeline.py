@@ -21,7 +21,7 @@ from model.flow import get_flow
 from model.flowstore import FlowStore
 from model.heldout import evidence_weight, hold_out
 from model.inference import NetworkEvidence
-from model.judge import judges
+from model.judge import frames_named, judges
 from model.keyframes import IGNORE, check_keys
 from model.networks import NetworkError, Segmenter, build, class_rows
 from model.propagate import (
@@ -34,6 +34,7 @@ from model.propagate import (
 )
 from model.refine import Refinement, load_refiner
 from model.refine_adapt import adapt
+from model.smaller import smaller
 from model.stages import Stages
 from model.steady import steadied
 from model.unjudged import FEW, agreement, planned_for_few, unjudged_weight
@@ -55,6 +56,9 @@ _ADAPTING = 0.1
 
 _JUDGED_PIXELS = 900_000
 """Pixels that judging may pass for each second there is: about a third of the time."""
+
+_JUDGED_SIZE = 480 * 864
+"""Pixels that frames are reduced to for judging: at full size there would be no time for it."""
 
 Labels = Mapping[int, NDArray[np.uint8]]
 
@@ -162,27 +166,27 @@ class ClipAnnotator:
         labels = check_keys(labels, self.num_classes, len(self.source))
         self.notes = ()
         network, warm = self._start(warm_start)
-        few = self.method == "maskloop" and len(labels) <= FEW
+        propagates = self.method == "maskloop"
+        few = propagates and len(labels) <= FEW
         planned = planned_for_few(self.settings) if few else self.settings
+        source, seen = smaller(self.source, labels, _JUDGED_SIZE)
+        held_out = judges(
+            labels,
+            self._trained_on,
+            most=self.propagation.held_out if propagates else 0,
+            frames=self.settings.seconds * _JUDGED_PIXELS / next(iter(seen.values())).size,
+        )
         stages = Stages(network, self.source, self._flow, planned, started, progress, resume)
-        if self.method == "maskloop":
-            pixels = next(iter(labels.values())).size
-            held_out = judges(
-                labels,
-                self._trained_on,
-                most=self.propagation.held_out,
-                frames=self.settings.seconds * _JUDGED_PIXELS / pixels,
+        if held_out and not warm:
+            rest = {index: mask for index, mask in labels.items() if index not in held_out}
+            unseen = {index: labels[index] for index in held_out}
+            stages.run(rest, share=_FIRST_PART, held_out=unseen)
+        if held_out:
+            self._judge(network, source, seen, held_out)
+            self.notes += (
+                f"the network's evidence gets the weight {self.evidence_weight:.2f}, judged"
+                f" on {frames_named(held_out)}",
             )
-            if held_out and not warm:
-                rest = {index: mask for index, mask in labels.items() if index not in held_out}
-                unseen = {index: labels[index] for index in held_out}
-                stages.run(rest, share=_FIRST_PART, held_out=unseen)
-            if held_out:
-                self._judge(network, labels, held_out)
-                self.notes += (
-                    f"the network's evidence gets the weight {self.evidence_weight:.2f}, judged"
-                    f" on {_frames(held_out)}",
-                )
         stages.run(labels)
         if few:
             self._weigh_unjudged(network, labels, started)
@@ -221,15 +225,17 @@ class ClipAnnotator:
             torch.manual_seed(self.settings.seed)
             return build(name, self.num_classes, class_names=self.class_names)
 
-    def _judge(self, network: Segmenter, labels: Labels, held_out: Sequence[int]) -> None:
+    def _judge(
+        self, network: Segmenter, source: FrameSource, labels: Labels, held_out: Sequence[int]
+    ) -> None:
         """Choose the weight of the network's evidence, and adapt refinement to the clip."""
         records = list(
             hold_out(
-                self.source,
+                source,
                 labels,
                 self.num_classes,
                 held_out,
-                flow=self.flow,
+                flow=self.flow if source is self.source else FlowStore(self._flow),
                 settings=self.propagation,
                 evidence=self._evidence(network),
             )
@@ -385,9 +391,3 @@ class ClipAnnotator:
         if self._asked is None:
             self._asked = self._evidence(self._network)
         return self._asked.feature_map(image)
-
-
-def _frames(indices: Sequence[int]) -> str:
-    if len(indices) == 1:
-        return f"frame {indices[0]}"
-    return f"frames {', '.join(map(str, indices[:-1]))} and {indices[-1]}"

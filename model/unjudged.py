@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.batches import reduced_masks, training_size
 from model.clip import FrameSource
 from model.flow import FlowEstimator
 from model.metrics.regions import VOID, confusion, ious
 from model.presets import FinetuneSettings
 from model.propagate import Evidence
 from model.selftraining import carry_labels
+from model.smaller import smaller
 
 __all__ = ["FEW", "agreement", "planned_for_few", "unjudged_weight"]
 
@@ -83,17 +82,11 @@ def agreement(
     Raises:
         ClipError: A frame cannot be read.
     """
-    first = next(iter(keys.values()))
-    height, width = training_size(first.shape, max_pixels)
-
-    def read(index: int) -> NDArray[np.uint8]:
-        image = cv2.resize(source.read(index), (width, height), interpolation=cv2.INTER_AREA)
-        return np.asarray(image, dtype=np.uint8)
-
+    small, masks = smaller(source, keys, max_pixels)
     carried = carry_labels(
-        read,
+        small.read,
         len(source),
-        reduced_masks(keys, (height, width)),
+        masks,
         num_classes,
         flow=flow,
         most=_FRAMES,
@@ -105,7 +98,7 @@ def agreement(
         sure = labels.weight >= _SURE
         if index in keys or not sure.any():
             continue
-        seen = evidence(index, read(index)).argmax(axis=0).astype(np.uint8)
+        seen = evidence(index, small.read(index)).argmax(axis=0).astype(np.uint8)
         counts += confusion(np.where(sure, labels.mask, np.uint8(VOID)), seen, num_classes)
     there = counts.sum(axis=1) > 0
     return float(ious(counts)[there].mean()) if there.any() else None

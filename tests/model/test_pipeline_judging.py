@@ -122,6 +122,30 @@ class TestJudging:
         annotator.finetune(labels_of(clip, 0, 6, 11))
         assert judging.held_out == []
 
+    def test_large_frames_are_judged_at_a_smaller_size(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """At full size there is no time for a single one."""
+        seen: list[tuple[int, ...]] = []
+        real = pipeline.hold_out
+
+        def hold_out(*given: Any, **named: Any) -> Any:
+            for record in real(*given, **named):
+                seen.append(record.truth.shape)
+                assert record.evidence is not None
+                assert record.evidence.shape[1:] == record.truth.shape
+                yield record
+
+        monkeypatch.setattr(pipeline, "hold_out", hold_out)
+        monkeypatch.setattr(pipeline, "_JUDGED_SIZE", 48 * 64)
+        monkeypatch.setattr(pipeline, "_JUDGED_PIXELS", 48 * 64 * 12 / 60)
+        clip = MovingClip(size=(96, 128))
+        annotator = annotator_of(clip, finetune=replace(QUICK, seconds=60.0))
+        annotator.finetune(labels_of(clip, 0, 6, 11))
+        assert seen == [(48, 64)]
+        (result, *_) = annotator.propagate(labels_of(clip, 0, 6, 11))
+        assert result.mask.shape == (96, 128)
+
     def test_the_network_alone_is_not_judged(self, judging: _Judging) -> None:
         clip = MovingClip()
         annotator_of(clip, method="network").finetune(labels_of(clip, 0, 6, 11))
