@@ -242,13 +242,24 @@ def temporal_overlap(
 
 
 def flicker(
-    logits: Tensor, beside: Tensor, flow: Tensor, seen: Tensor, *, stride: int = 1
+    logits: Tensor,
+    beside: Tensor,
+    flow: Tensor,
+    seen: Tensor,
+    *,
+    little: float = 0.005,
+    stride: int = 1,
 ) -> Tensor:
     """How much of what is said in a frame is not said in the frame beside, along the flow.
 
-    As `temporal_overlap`, mean_k (1 − J_k) with o = p_u alone, but nothing is asked of a pixel
-    that keeps its class: it counts as sure. That is TC, with a slope where classes change. Where a
+    As `temporal_overlap`, class by class with o = p_u alone, but nothing is asked of a pixel that
+    keeps its class: it counts as sure. That is TC, with a slope where classes change. Where a
     clip is steady already, sureness is all that an overlap of probabilities would still win.
+
+        L = ε log(1 + mean_k (1 − J_k) / ε),
+
+    so that steady clips, of which little flickers, learn of it as well, and it does not rule
+    where much does.
 
     A pixel keeps its class where any of the four pixels around the flow's end has it, as in TC.
 
@@ -257,10 +268,11 @@ def flicker(
         beside: (B, K, H, W) logits of the frames u beside them; no gradient reaches these.
         flow: (B, H, W, 2) from t to u, in pixels.
         seen: (B, H, W) bool, pixels of t whose flow passes the check.
+        little: ε, above 0, the share that is little.
         stride: Every so many pixels one counts, each way.
 
     Returns:
-        A scalar, 0 (no pixel changes its class) to 1.
+        A scalar, 0 (no pixel changes its class) to ε log(1 + 1 / ε).
     """
     own = logits[:, :, ::stride, ::stride].softmax(dim=1)
     with torch.no_grad():
@@ -269,7 +281,8 @@ def flicker(
         sure = _one_hot(said, logits.shape[1]).to(own.dtype)
         other = torch.where(keeps, sure, _told(beside, flow, stride))
     apart, there = _apart(torch.where(keeps, sure, own), other, seen[:, ::stride, ::stride])
-    return (apart * there).sum() / there.sum().clamp(min=1.0)
+    mean = (apart * there).sum() / there.sum().clamp(min=1.0)
+    return little * torch.log1p(mean / little)
 
 
 def _told(beside: Tensor, flow: Tensor, stride: int) -> Tensor:

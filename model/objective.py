@@ -38,7 +38,7 @@ _TRUSTED = 0.5
 """Labels that can be trusted less than this do not count in Dice, which knows no weights."""
 
 
-_OVERLAP, _FLICKER = 0.24, 1.2
+_OVERLAP, _FLICKER = 0.24, 5.0
 """What `losses.temporal_overlap` and `losses.flicker` count at λ = 1, where cross-entropy counts 1:
 the one is for what wavers much, small classes first, the other for what is nearly steady."""
 

@@ -391,12 +391,12 @@ class TestFlicker:
     def test_is_the_formula_where_classes_change(self) -> None:
         """Column 8 is said to be class 1 with p; beside it is class 0, and class 1 with q."""
         own, beside = self._bar(4, 9), self._bar(4, 8)
-        loss = flicker(own, beside, self._flow(0.0), self._SEEN)
+        loss = flicker(own, beside, self._flow(0.0), self._SEEN, little=0.1)
         p, q = float(torch.tensor(3.0).sigmoid()), float(torch.tensor(-3.0).sigmoid())
         first = (88 + 8 * (1 - p) * (1 - q), 88 + 8 * (1 - p * q))
         second = (32 + 8 * p * q, 32 + 8 * (p + q - p * q))
         apart = [1 - (overlap + 1) / (union + 1) for overlap, union in (first, second)]
-        assert float(loss) == pytest.approx(sum(apart) / 2, abs=1e-5)
+        assert float(loss) == pytest.approx(0.1 * math.log(1 + sum(apart) / 2 / 0.1), abs=1e-5)
 
     def test_draws_to_the_frame_beside_and_teaches_it_nothing(self) -> None:
         own, beside = self._bar(4, 9).requires_grad_(), self._bar(4, 8).requires_grad_()
