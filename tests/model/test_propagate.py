@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from model import chain
 from model.clip import ClipError, FolderClip
 from model.flow import DISFlow
 from model.propagate import FrameResult, PropagationSettings, mix, nearest, propagate
@@ -165,27 +166,43 @@ def test_results_are_streamed(clip):
         assert max(clip.reads) <= 1 + 1 + 3 < FRAMES - 1
 
 
-def test_chains_beyond_the_memory_go_to_a_folder_that_is_removed(clip, tmp_path, monkeypatch):
+def _files(monkeypatch) -> list:
+    """The temporary files that chains will be put into, as they are made."""
+    files = []
+
+    def made(**how):
+        files.append(tempfile.TemporaryFile(**how))  # noqa: SIM115
+        return files[-1]
+
+    monkeypatch.setattr(chain, "TemporaryFile", made)
+    return files
+
+
+def test_chains_beyond_the_memory_go_to_a_file_that_is_closed(clip, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     keys = clip.keys(1, 12)
     expected = _run(clip, keys)
+    files = _files(monkeypatch)
     spilled = propagate(clip, keys, 2, flow=DISFlow(), settings=PropagationSettings(memory=0))
-    seen = []
+    written = []
     for result, other in zip(spilled, expected, strict=True):
         np.testing.assert_array_equal(result.probabilities, other.probabilities)
-        seen.append(len(list(tmp_path.rglob("*.npy"))))
-    assert max(seen) > FRAMES
+        written += [os.fstat(file.fileno()).st_size for file in files if not file.closed]
+    assert max(written) > FRAMES * expected[0].confidence.nbytes
+    assert all(file.closed for file in files)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_abandoned_run_leaves_nothing_behind(clip, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    files = _files(monkeypatch)
     settings = PropagationSettings(memory=0)
     results = propagate(clip, clip.keys(1, 12), 2, flow=DISFlow(), settings=settings)
     for _, result in zip(range(4), results, strict=False):
         assert result is not None
-    assert list(tmp_path.iterdir())
+    assert any(not file.closed for file in files)
     results.close()
+    assert all(file.closed for file in files)
     assert list(tmp_path.iterdir()) == []
 
 
