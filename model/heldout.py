@@ -33,8 +33,12 @@ WORTH = 0.001
 """The gain in held-out mIoU below which nothing more is taken."""
 
 _USUAL = EVIDENCE_WEIGHTS[-1]
-"""The weight that did best on most clips, and counts as if one more frame had chosen it: where
-evidence helps, one frame's choice among the weights is nearly chance."""
+"""The weight that did best on most clips, and counts as if one more frame had chosen it: between
+weights that differ little, one frame's choice is nearly chance, none at all included."""
+
+_BEARABLE = 0.05
+"""The share of the error that the usual weight may add on held-out frames before they speak
+against evidence in any weight: they lie twice as far from labels as other frames."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +116,9 @@ def evidence_weight(
 
     Returns:
         The lightest of `EVIDENCE_WEIGHTS` that is about as good as the best, by mIoU over all
-        records, drawn to the usual weight the more the fewer records there are; 0.0 where
-        evidence does not help, or nothing was held out.
+        records, drawn to the usual weight the more the fewer records there are. Where none is as
+        good, that is so only as long as the records do not speak against it: else 0.0, as where
+        nothing was held out.
     """
     if not records:
         return 0.0
@@ -124,11 +129,11 @@ def evidence_weight(
             for record in records
         ]
         scores.append(mean_iou(np.sum(counts, axis=0)) or 0.0)
-    if max(scores) < scores[0] + WORTH:
-        return 0.0
     chosen = next(
         weight
-        for weight, score in zip(EVIDENCE_WEIGHTS, scores, strict=True)
-        if score >= max(scores) - WORTH
+        for weight, reached in zip(EVIDENCE_WEIGHTS, scores, strict=True)
+        if reached >= max(scores) - WORTH
     )
-    return (len(records) * chosen + _USUAL) / (len(records) + 1) if chosen else 0.0
+    drawn = (len(records) * chosen + _USUAL) / (len(records) + 1)
+    bearable = scores[-1] > scores[0] - _BEARABLE * (1 - scores[0])
+    return drawn if chosen or bearable else 0.0

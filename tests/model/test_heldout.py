@@ -54,7 +54,7 @@ def _doubtful(right: bool) -> HeldOut:
     """Half of a frame is wrong by a hair; a quarter of the evidence's weight would put it right."""
     truth = np.zeros((8, 8), np.uint8)
     truth[4:] = 1
-    wrong = np.where(truth == 1, 0.55, 1.0).astype(np.float32)
+    wrong = np.where(truth == 1, 0.55, 0.6).astype(np.float32)
     result = FrameResult(3, np.stack([wrong, 1 - wrong]), np.zeros((8, 8), np.float32), False)
     said = truth if right else 1 - truth
     return HeldOut(result, (said == np.arange(2)[:, None, None]).astype(np.float32), truth)
@@ -65,6 +65,25 @@ def test_the_fewer_frames_judge_the_nearer_is_the_weight_to_the_usual_one(frames
     settings = PropagationSettings()
     assert evidence_weight([_doubtful(True)] * frames, 2, settings) == pytest.approx(weight)
     assert evidence_weight([_doubtful(False)] * frames, 2, settings) == 0
+
+
+def _level(harm: float) -> HeldOut:
+    """Propagation has a tenth of a frame wrong; evidence that too, and a share of the rest."""
+    truth = np.zeros((10, 100), np.uint8)
+    truth[5:] = 1
+    said = truth.copy()
+    said[0] = 1
+    here = np.where(said == np.arange(2)[:, None, None], 0.7, 0.3).astype(np.float32)
+    said[5, : round(harm * truth.size)] = 0
+    result = FrameResult(3, here, np.zeros(truth.shape, np.float32), False)
+    return HeldOut(result, (said == np.arange(2)[:, None, None]).astype(np.float32), truth)
+
+
+def test_evidence_that_is_level_gets_what_few_frames_leave_of_the_usual_weight():
+    settings = PropagationSettings()
+    assert evidence_weight([_level(0.002)], 2, settings) == pytest.approx(0.375)
+    assert evidence_weight([_level(0.002)] * 3, 2, settings) == pytest.approx(0.1875)
+    assert evidence_weight([_level(0.02)], 2, settings) == 0
 
 
 def test_only_the_held_out_frames_are_asked():
